@@ -1,0 +1,9 @@
+//! Tests of `zonecert-pki` through its public interface, against certificates made by openssl and checked by its command line.
+
+mod authority;
+mod chain;
+mod chain_check;
+mod csr;
+mod key;
+mod openssl_command;
+mod seal;
