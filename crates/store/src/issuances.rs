@@ -1,0 +1,281 @@
+//! Issuances: their lease, what the next step depends on, and how they rest and end.
+//!
+//! Whoever works on an issuance holds its lease. Every write of theirs begins with [`guard`], which fails with [`StoreError::Stale`] once
+//! somebody else has taken the lease over: the fence has moved.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+use zonecert_domain::id::{AccountId, CertificateId, IssuanceId};
+use zonecert_domain::issuance::{IssuanceEvent, IssuanceProgress, IssuanceReason, IssuanceStatus};
+
+use crate::orders::{self, Order};
+use crate::schema::issuances;
+use crate::{Connection, StoreError};
+
+/// The right to work on an issuance, until somebody else takes it over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The tenant.
+    pub account: AccountId,
+    /// The issuance.
+    pub issuance: IssuanceId,
+    /// Raised whenever the lease changes hands.
+    pub fence: i64,
+}
+
+/// An issuance as it stands, with its live order.
+#[derive(Clone, Debug)]
+pub struct Issuance {
+    /// Its identifier.
+    pub id: IssuanceId,
+    /// The certificate that it is for.
+    pub certificate: CertificateId,
+    /// Why it is there.
+    pub reason: IssuanceReason,
+    /// Active, or how it ended.
+    pub status: IssuanceStatus,
+    /// Attempts that have failed.
+    pub attempts: u32,
+    /// Failures in a row of the step that is next.
+    pub step_failures: u32,
+    /// When to stop trying.
+    pub give_up_at: DateTime<Utc>,
+    /// No step is taken before.
+    pub next_wake_at: Option<DateTime<Utc>>,
+    /// The order that is not over.
+    pub live_order: Option<Order>,
+    /// The database's clock when this was read.
+    pub now: DateTime<Utc>,
+}
+
+impl Issuance {
+    /// What [`zonecert_domain::issuance::next_step`] looks at.
+    pub fn progress(&self) -> IssuanceProgress {
+        IssuanceProgress { status: self.status, next_wake_at: self.next_wake_at, live_order: self.live_order.as_ref().map(Order::progress) }
+    }
+}
+
+/// Adds an issuance and sends the job for it, in this transaction.
+pub async fn insert_issuance(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    reason: IssuanceReason,
+    give_up_at: DateTime<Utc>,
+) -> Result<IssuanceId, StoreError> {
+    let id = IssuanceId::new();
+    diesel::insert_into(issuances::table)
+        .values((
+            issuances::id.eq(id.0),
+            issuances::account_id.eq(account.0),
+            issuances::certificate_id.eq(certificate.0),
+            issuances::reason.eq(reason.as_str()),
+            issuances::give_up_at.eq(give_up_at),
+            issuances::next_wake_at.eq(diesel::dsl::now.into_sql::<sql_types::Timestamptz>().nullable()),
+        ))
+        .execute(conn)
+        .await?;
+    wake(conn, id, Duration::ZERO).await?;
+    Ok(id)
+}
+
+/// Sends a job for an issuance, due after `delay` by the database's clock; until then nobody works on it.
+/// Returns false when the issuance is over.
+pub async fn wake(conn: &mut Connection, id: IssuanceId, delay: Duration) -> Result<bool, StoreError> {
+    let woken = diesel::sql_query("SELECT wake_issuance($1, now() + make_interval(secs => $2)) AS woken")
+        .bind::<sql_types::Uuid, _>(id.0)
+        .bind::<sql_types::Double, _>(delay.as_secs_f64())
+        .get_result::<Woken>(conn)
+        .await?;
+    Ok(woken.woken)
+}
+
+/// Takes the lease if the issuance is active, its time has come, and nobody holds it.
+pub async fn take_lease(
+    conn: &mut Connection,
+    account: AccountId,
+    id: IssuanceId,
+    owner: &str,
+    ttl: Duration,
+) -> Result<Option<Lease>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Fence {
+        #[diesel(sql_type = sql_types::BigInt)]
+        fence: i64,
+    }
+
+    let taken = diesel::sql_query(
+        "UPDATE issuances SET lease_owner = $2, lease_expires_at = now() + make_interval(secs => $3), fence = fence + 1
+         WHERE id = $1 AND status = 'active' AND next_wake_at <= now() AND (lease_expires_at IS NULL OR lease_expires_at <= now())
+         RETURNING fence",
+    )
+    .bind::<sql_types::Uuid, _>(id.0)
+    .bind::<sql_types::Text, _>(owner)
+    .bind::<sql_types::Double, _>(ttl.as_secs_f64())
+    .get_result::<Fence>(conn)
+    .await
+    .optional()?;
+    Ok(taken.map(|row| Lease { account, issuance: id, fence: row.fence }))
+}
+
+/// Holds the lease for another `ttl`. Errors with [`StoreError::Stale`] when it is somebody else's.
+pub async fn renew_lease(conn: &mut Connection, lease: &Lease, ttl: Duration) -> Result<(), StoreError> {
+    let renewed = diesel::sql_query(
+        "UPDATE issuances SET lease_expires_at = now() + make_interval(secs => $3) WHERE id = $1 AND fence = $2 AND status = 'active'",
+    )
+    .bind::<sql_types::Uuid, _>(lease.issuance.0)
+    .bind::<sql_types::BigInt, _>(lease.fence)
+    .bind::<sql_types::Double, _>(ttl.as_secs_f64())
+    .execute(conn)
+    .await?;
+    if renewed == 1 { Ok(()) } else { Err(StoreError::Stale) }
+}
+
+/// Begins a write of the holder of the lease: locks the row, and errors with [`StoreError::Stale`] when the lease is somebody else's.
+pub async fn guard(conn: &mut Connection, lease: &Lease) -> Result<(), StoreError> {
+    let held = issuances::table
+        .filter(issuances::id.eq(lease.issuance.0).and(issuances::fence.eq(lease.fence)).and(issuances::status.eq("active")))
+        .select(issuances::id)
+        .for_no_key_update()
+        .first::<Uuid>(conn)
+        .await
+        .optional()?;
+    held.map(drop).ok_or(StoreError::Stale)
+}
+
+/// An issuance, its live order and the database's clock.
+pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: IssuanceId) -> Result<Issuance, StoreError> {
+    type Row = (Uuid, String, String, i32, i32, DateTime<Utc>, Option<DateTime<Utc>>);
+
+    let (certificate, reason, status, attempts, step_failures, give_up_at, next_wake_at) = issuances::table
+        .filter(issuances::account_id.eq(account.0).and(issuances::id.eq(id.0)))
+        .select((
+            issuances::certificate_id,
+            issuances::reason,
+            issuances::status,
+            issuances::attempts,
+            issuances::step_failures,
+            issuances::give_up_at,
+            issuances::next_wake_at,
+        ))
+        .first::<Row>(conn)
+        .await?;
+    let live_order = orders::find_live_order(conn, account, id).await?;
+    let now = database_now(conn).await?;
+    Ok(Issuance {
+        id,
+        certificate: CertificateId(certificate),
+        reason: IssuanceReason::parse(&reason).ok_or_else(|| StoreError::corrupt("issuances.reason", reason))?,
+        status: IssuanceStatus::parse(&status).ok_or_else(|| StoreError::corrupt("issuances.status", status))?,
+        attempts: attempts.unsigned_abs(),
+        step_failures: step_failures.unsigned_abs(),
+        give_up_at,
+        next_wake_at,
+        live_order,
+        now,
+    })
+}
+
+/// The database's clock now, which is ahead of the start of the transaction.
+pub async fn database_now(conn: &mut Connection) -> Result<DateTime<Utc>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Now {
+        #[diesel(sql_type = sql_types::Timestamptz)]
+        now: DateTime<Utc>,
+    }
+    Ok(diesel::sql_query("SELECT clock_timestamp() AS now").get_result::<Now>(conn).await?.now)
+}
+
+/// A step was taken: forgets the failures in a row.
+pub async fn record_step_taken(conn: &mut Connection, lease: &Lease) -> Result<(), StoreError> {
+    diesel::update(issuances::table.filter(issuances::id.eq(lease.issuance.0).and(issuances::step_failures.ne(0))))
+        .set((issuances::step_failures.eq(0), issuances::failure.eq(None::<serde_json::Value>)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A step could not be taken: the same step again after `delay`. The lease is kept.
+pub async fn record_step_failed(conn: &mut Connection, lease: &Lease, failure: serde_json::Value) -> Result<(), StoreError> {
+    diesel::update(issuances::table.filter(issuances::id.eq(lease.issuance.0)))
+        .set((issuances::step_failures.eq(issuances::step_failures + 1), issuances::failure.eq(failure)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// An attempt failed: rests until the next, gives the lease back and sends the job for then.
+pub async fn rest(conn: &mut Connection, lease: &Lease, delay: Duration, failure: serde_json::Value) -> Result<(), StoreError> {
+    diesel::update(issuances::table.filter(issuances::id.eq(lease.issuance.0)))
+        .set((issuances::attempts.eq(issuances::attempts + 1), issuances::step_failures.eq(0), issuances::failure.eq(failure)))
+        .execute(conn)
+        .await?;
+    release(conn, lease, delay).await
+}
+
+/// Gives the lease back and sends the job for the next step, due after `delay`.
+pub async fn release(conn: &mut Connection, lease: &Lease, delay: Duration) -> Result<(), StoreError> {
+    diesel::update(issuances::table.filter(issuances::id.eq(lease.issuance.0)))
+        .set((issuances::lease_owner.eq(None::<String>), issuances::lease_expires_at.eq(None::<DateTime<Utc>>)))
+        .execute(conn)
+        .await?;
+    wake(conn, lease.issuance, delay).await?;
+    Ok(())
+}
+
+/// Ends an issuance for good and gives the lease back.
+pub async fn end(conn: &mut Connection, lease: &Lease, event: IssuanceEvent, failure: Option<serde_json::Value>) -> Result<(), StoreError> {
+    let ended = IssuanceStatus::Active.after(event).filter(|status| status.is_terminal()).ok_or(StoreError::Stale)?;
+    diesel::update(issuances::table.filter(issuances::id.eq(lease.issuance.0)))
+        .set((
+            issuances::status.eq(ended.as_str()),
+            issuances::next_wake_at.eq(None::<DateTime<Utc>>),
+            issuances::finished_at.eq(diesel::dsl::now.into_sql::<sql_types::Timestamptz>().nullable()),
+            issuances::lease_owner.eq(None::<String>),
+            issuances::lease_expires_at.eq(None::<DateTime<Utc>>),
+            issuances::failure.eq(failure),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Active issuances of all tenants that are due, that nobody works on and whose job has been due for longer than `grace`, at most `batch`.
+/// Runs without a tenant.
+pub async fn list_forgotten(conn: &mut Connection, grace: Duration, batch: i32) -> Result<Vec<(AccountId, IssuanceId)>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Forgotten {
+        #[diesel(sql_type = sql_types::Uuid)]
+        account_id: Uuid,
+        #[diesel(sql_type = sql_types::Uuid)]
+        id: Uuid,
+    }
+
+    let rows: Vec<Forgotten> = diesel::sql_query("SELECT account_id, id FROM sweep_issuances(make_interval(secs => $1), $2)")
+        .bind::<sql_types::Double, _>(grace.as_secs_f64())
+        .bind::<sql_types::Integer, _>(batch)
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), IssuanceId(row.id))).collect())
+}
+
+/// Sends a job for an issuance if it still needs one. Any number of sweepers send one between them.
+pub async fn wake_forgotten(conn: &mut Connection, id: IssuanceId, grace: Duration) -> Result<bool, StoreError> {
+    let woken = diesel::sql_query("SELECT wake_forgotten_issuance($1, make_interval(secs => $2)) AS woken")
+        .bind::<sql_types::Uuid, _>(id.0)
+        .bind::<sql_types::Double, _>(grace.as_secs_f64())
+        .get_result::<Woken>(conn)
+        .await?;
+    Ok(woken.woken)
+}
+
+#[derive(QueryableByName)]
+struct Woken {
+    #[diesel(sql_type = sql_types::Bool)]
+    woken: bool,
+}

@@ -1,0 +1,39 @@
+//! Before the tenant is known: whose is this e-mail address, refresh token or API token? For [`crate::Store::platform`].
+//!
+//! These call functions of the database that see every tenant and answer with identifiers alone (`docs/adr/0003-row-level-security.md`).
+
+use diesel::OptionalExtension;
+use diesel::sql_types;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+use zonecert_domain::email::Email;
+use zonecert_domain::id::{AccountId, TokenId, UserId};
+
+use crate::refresh_tokens::RefreshTokenId;
+use crate::{Connection, StoreError};
+
+/// Who signs in with this address, in whatever case it is written.
+pub async fn find_user(conn: &mut Connection, email: &Email) -> Result<Option<(AccountId, UserId)>, StoreError> {
+    let query = diesel::sql_query("SELECT account_id, id FROM lookup_user($1)").bind::<sql_types::Text, _>(email.folded());
+    Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), UserId(found.id))))
+}
+
+/// The refresh token with this SHA-256, used or not.
+pub async fn find_refresh_token(conn: &mut Connection, sha256: &[u8; 32]) -> Result<Option<(AccountId, RefreshTokenId)>, StoreError> {
+    let query = diesel::sql_query("SELECT account_id, id FROM lookup_refresh_token($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
+    Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), RefreshTokenId(found.id))))
+}
+
+/// The API token with this SHA-256, usable or not.
+pub async fn find_api_token(conn: &mut Connection, sha256: &[u8; 32]) -> Result<Option<(AccountId, TokenId)>, StoreError> {
+    let query = diesel::sql_query("SELECT account_id, id FROM lookup_api_token($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
+    Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), TokenId(found.id))))
+}
+
+#[derive(diesel::QueryableByName)]
+struct Found {
+    #[diesel(sql_type = sql_types::Uuid)]
+    account_id: Uuid,
+    #[diesel(sql_type = sql_types::Uuid)]
+    id: Uuid,
+}

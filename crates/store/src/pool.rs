@@ -1,0 +1,185 @@
+//! Connections, and the transaction of a tenant.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::ConnectionError;
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use futures::FutureExt;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+use uuid::Uuid;
+use zonecert_domain::id::AccountId;
+
+use crate::{Connection, StoreError};
+
+/// A transaction's body: an async closure whose future can move between threads.
+///
+/// `AsyncFnOnce` alone cannot say that its future is `Send`; every async closure over `Send` values implements this by itself.
+pub trait TransactionBody<C, R>: AsyncFnOnce(C) -> R + FnOnce(C) -> <Self as TransactionBody<C, R>>::Fut {
+    /// What the closure returns.
+    type Fut: Future<Output = R>;
+}
+
+impl<F, C, Fut, R> TransactionBody<C, R> for F
+where
+    F: AsyncFnOnce(C) -> R + FnOnce(C) -> Fut,
+    Fut: Future<Output = R>,
+{
+    type Fut = Fut;
+}
+
+/// The database as one role sees it: a pool of connections.
+#[derive(Clone)]
+pub struct Store {
+    pool: bb8::Pool<AsyncDieselConnectionManager<Connection>>,
+}
+
+impl Store {
+    /// Opens a pool of up to `max_connections`. Waits for no connection: a database that is down is an error at first use, so that a process
+    /// can start before its database. A connection is waited for up to `patience`.
+    ///
+    /// TLS is used as `sslmode` in the URL says (`prefer` by default), with the roots of the operating system.
+    pub async fn open(database_url: &str, max_connections: u32, patience: Duration) -> Result<Self, StoreError> {
+        let mut config = ManagerConfig::default();
+        config.recycling_method = RecyclingMethod::Fast;
+        config.custom_setup = Box::new(|url| {
+            let url = url.to_owned();
+            async move { connect(&url).await.map_err(|error| ConnectionError::BadConnection(error.to_string())) }.boxed()
+        });
+        let manager = AsyncDieselConnectionManager::new_with_config(database_url, config);
+        let pool = bb8::Pool::builder()
+            .max_size(max_connections)
+            .connection_timeout(patience)
+            .test_on_check_out(false)
+            .idle_timeout(Some(Duration::from_secs(300)))
+            .build_unchecked(manager);
+        Ok(Self { pool })
+    }
+
+    /// Runs `body` in a transaction of the tenant, to read.
+    pub async fn tenant<R, E, F>(&self, account: AccountId, body: F) -> Result<R, E>
+    where
+        for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<R, E> + TransactionBody<&'c mut Connection, Result<R, E>, Fut: Send> + Send,
+        R: Send,
+        E: From<StoreError> + Send,
+    {
+        self.transaction(Some((account, false)), body).await
+    }
+
+    /// Runs `body` in a transaction of the tenant, to write. The account's row is locked first, so that whatever is counted or numbered per
+    /// account is safe, and so that two writers of one account never wait for each other in a circle.
+    ///
+    /// Errors with [`StoreError::NotFound`] when there is no such account.
+    pub async fn tenant_write<R, E, F>(&self, account: AccountId, body: F) -> Result<R, E>
+    where
+        for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<R, E> + TransactionBody<&'c mut Connection, Result<R, E>, Fut: Send> + Send,
+        R: Send,
+        E: From<StoreError> + Send,
+    {
+        self.transaction(Some((account, true)), body).await
+    }
+
+    /// Runs `body` in a transaction without a tenant: row-level security shows no tenant's row to it. For the platform's own tables and
+    /// for the functions that find out which tenant is meant.
+    pub async fn platform<R, E, F>(&self, body: F) -> Result<R, E>
+    where
+        for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<R, E> + TransactionBody<&'c mut Connection, Result<R, E>, Fut: Send> + Send,
+        R: Send,
+        E: From<StoreError> + Send,
+    {
+        self.transaction(None, body).await
+    }
+
+    async fn transaction<R, E, F>(&self, tenant: Option<(AccountId, bool)>, body: F) -> Result<R, E>
+    where
+        for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<R, E> + TransactionBody<&'c mut Connection, Result<R, E>, Fut: Send> + Send,
+        R: Send,
+        E: From<StoreError> + Send,
+    {
+        let mut conn = self.pool.get().await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        // The error of the body travels beside the transaction's own, so that `E` need not know diesel.
+        let outcome = conn
+            .transaction::<R, Ended<E>, _>(async move |conn| {
+                if let Some((account, write)) = tenant {
+                    enter(conn, account, write).await.map_err(|error| Ended::Body(error.into()))?;
+                }
+                body(conn).await.map_err(Ended::Body)
+            })
+            .await;
+        outcome.map_err(|ended| match ended {
+            Ended::Body(error) => error,
+            Ended::Transaction(error) => StoreError::from(error).into(),
+        })
+    }
+
+    /// Asks the database for a sign of life.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.platform(async |conn| diesel::sql_query("SELECT 1").execute(conn).await.map(drop).map_err(StoreError::from)).await
+    }
+}
+
+enum Ended<E> {
+    Body(E),
+    Transaction(diesel::result::Error),
+}
+
+impl<E> From<diesel::result::Error> for Ended<E> {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Transaction(error)
+    }
+}
+
+async fn enter(conn: &mut Connection, account: AccountId, write: bool) -> Result<(), StoreError> {
+    use diesel::sql_types;
+
+    diesel::sql_query("SELECT set_config('zonecert.account', $1, true)")
+        .bind::<sql_types::Text, _>(account.0.to_string())
+        .execute(conn)
+        .await?;
+    if write {
+        let locked = diesel::sql_query("SELECT 1 FROM accounts WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE")
+            .bind::<sql_types::Uuid, Uuid>(account.0)
+            .execute(conn)
+            .await?;
+        if locked == 0 {
+            return Err(StoreError::NotFound);
+        }
+    }
+    Ok(())
+}
+
+/// Opens one connection outside of any pool.
+pub(crate) async fn connect(database_url: &str) -> Result<Connection, StoreError> {
+    let unavailable = |error: &dyn std::error::Error| StoreError::Unavailable(chain(error));
+    let config: tokio_postgres::Config = database_url.parse().map_err(|error| unavailable(&error))?;
+    if config.get_ssl_mode() == SslMode::Disable {
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(|error| unavailable(&error))?;
+        return Connection::try_from_client_and_connection(client, connection).await.map_err(|error| unavailable(&error));
+    }
+    let tls = MakeRustlsConnect::new(tls_config()?);
+    let (client, connection) = config.connect(tls).await.map_err(|error| unavailable(&error))?;
+    Connection::try_from_client_and_connection(client, connection).await.map_err(|error| unavailable(&error))
+}
+
+fn tls_config() -> Result<rustls::ClientConfig, StoreError> {
+    use rustls_platform_verifier::BuilderVerifierExt;
+
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_platform_verifier())
+        .map(|builder| builder.with_no_client_auth())
+        .map_err(|error| StoreError::Unavailable(format!("no TLS roots: {error}")))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,30 @@
+//! Housekeeping of the queue's own tables, which apalis never clears. What is due is never read from them.
+
+use std::time::Duration;
+
+use diesel::sql_types;
+use diesel_async::RunQueryDsl;
+
+use crate::{Connection, StoreError};
+
+/// Deletes jobs that ended longer than `age` ago, at most `batch`, and queue workers that have not been seen for as long and hold no job.
+/// Returns how many jobs went.
+pub async fn purge(conn: &mut Connection, age: Duration, batch: i32) -> Result<usize, StoreError> {
+    let jobs = diesel::sql_query(
+        "DELETE FROM apalis.jobs WHERE id IN (
+            SELECT id FROM apalis.jobs WHERE status IN ('Done', 'Failed', 'Killed') AND coalesce(done_at, run_at) < now() - make_interval(secs => $1)
+            LIMIT $2)",
+    )
+    .bind::<sql_types::Double, _>(age.as_secs_f64())
+    .bind::<sql_types::Integer, _>(batch)
+    .execute(conn)
+    .await?;
+    diesel::sql_query(
+        "DELETE FROM apalis.workers WHERE last_seen < now() - make_interval(secs => $1)
+            AND NOT EXISTS (SELECT FROM apalis.jobs WHERE jobs.lock_by = workers.id)",
+    )
+    .bind::<sql_types::Double, _>(age.as_secs_f64())
+    .execute(conn)
+    .await?;
+    Ok(jobs)
+}

@@ -1,0 +1,365 @@
+//! The tables as diesel sees them. The truth is in `migrations/`; a test compares the two.
+
+diesel::table! {
+    accounts (id) {
+        id -> Uuid,
+        name -> Text,
+        plan -> Text,
+        status -> Text,
+        last_event_number -> Int8,
+        last_certificate_number -> Int4,
+        created_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    acme_accounts (id) {
+        id -> Uuid,
+        directory_url -> Text,
+        account_url -> Text,
+        data_key_id -> Uuid,
+        sealed_credentials -> Bytea,
+        created_at -> Timestamptz,
+        lost_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    api_tokens (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        created_by -> Uuid,
+        name -> Text,
+        prefix -> Text,
+        token_sha256 -> Bytea,
+        scopes -> Array<Text>,
+        expires_at -> Nullable<Timestamptz>,
+        last_used_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    audit_log (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        at -> Timestamptz,
+        actor -> Text,
+        action -> Text,
+        subject -> Nullable<Text>,
+        request_id -> Nullable<Text>,
+        details -> Jsonb,
+    }
+}
+
+diesel::table! {
+    authorizations (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        order_id -> Uuid,
+        url -> Text,
+        identifier -> Text,
+        wildcard -> Bool,
+        status -> Text,
+        polls -> Int4,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    ca_budget (id) {
+        id -> Int8,
+        directory_url -> Text,
+        kind -> Text,
+        subject -> Text,
+        account_id -> Uuid,
+        at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    certificate_entries (account_id, configuration, entry_id) {
+        account_id -> Uuid,
+        configuration -> Text,
+        entry_id -> Text,
+        certificate_id -> Uuid,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    certificate_names (certificate_id, position) {
+        account_id -> Uuid,
+        certificate_id -> Uuid,
+        position -> Int4,
+        name -> Text,
+        reversed_name -> Text,
+    }
+}
+
+diesel::table! {
+    certificates (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        source -> Text,
+        zone_id -> Nullable<Uuid>,
+        private_key_id -> Nullable<Uuid>,
+        name -> Text,
+        number -> Int4,
+        label -> Nullable<Text>,
+        domain -> Text,
+        environment -> Text,
+        key_algorithm -> Text,
+        key_policy -> Text,
+        auto_renew -> Bool,
+        status -> Text,
+        current_version_id -> Nullable<Uuid>,
+        issued_at -> Nullable<Timestamptz>,
+        expires_at -> Nullable<Timestamptz>,
+        next_renewal_at -> Nullable<Timestamptz>,
+        renewal_due_at -> Nullable<Timestamptz>,
+        last_error -> Nullable<Jsonb>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    challenge_records (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        order_id -> Uuid,
+        authorization_id -> Uuid,
+        dns_zone -> Text,
+        name -> Text,
+        value -> Text,
+        created_at -> Timestamptz,
+        unwanted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    data_keys (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        master_key_id -> Text,
+        wrapped -> Bytea,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    events (account_id, number) {
+        account_id -> Uuid,
+        number -> Int8,
+        at -> Timestamptz,
+        level -> Text,
+        event -> Text,
+        message -> Text,
+        certificate_id -> Nullable<Uuid>,
+        issuance_id -> Nullable<Uuid>,
+        order_id -> Nullable<Uuid>,
+        details -> Jsonb,
+    }
+}
+
+diesel::table! {
+    issuances (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        certificate_id -> Uuid,
+        reason -> Text,
+        status -> Text,
+        attempts -> Int4,
+        step_failures -> Int4,
+        give_up_at -> Timestamptz,
+        next_wake_at -> Nullable<Timestamptz>,
+        wake_seq -> Int8,
+        woken_at -> Timestamptz,
+        lease_owner -> Nullable<Text>,
+        lease_expires_at -> Nullable<Timestamptz>,
+        fence -> Int8,
+        failure -> Nullable<Jsonb>,
+        created_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    key_stock (id) {
+        id -> Uuid,
+        algorithm -> Text,
+        data_key_id -> Uuid,
+        sealed -> Bytea,
+        public_key_sha256 -> Bytea,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    key_versions (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        private_key_id -> Uuid,
+        data_key_id -> Uuid,
+        sealed -> Nullable<Bytea>,
+        public_key_sha256 -> Bytea,
+        created_at -> Timestamptz,
+        destroyed_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    orders (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        issuance_id -> Uuid,
+        certificate_id -> Uuid,
+        directory_url -> Text,
+        acme_account_id -> Nullable<Uuid>,
+        status -> Text,
+        url -> Nullable<Text>,
+        names -> Array<Text>,
+        key_version_id -> Nullable<Uuid>,
+        csr -> Nullable<Bytea>,
+        presented_at -> Nullable<Timestamptz>,
+        polls -> Int4,
+        next_poll_at -> Nullable<Timestamptz>,
+        failure -> Nullable<Jsonb>,
+        created_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    platform_data_keys (id) {
+        id -> Uuid,
+        master_key_id -> Text,
+        wrapped -> Bytea,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    private_keys (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        name -> Text,
+        algorithm -> Text,
+        created_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    refresh_tokens (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        user_id -> Uuid,
+        family_id -> Uuid,
+        token_sha256 -> Bytea,
+        expires_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        email -> Text,
+        password_hash -> Text,
+        role -> Text,
+        email_verified_at -> Nullable<Timestamptz>,
+        last_login_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    versions (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        certificate_id -> Uuid,
+        number -> Int4,
+        source -> Text,
+        order_id -> Nullable<Uuid>,
+        key_version_id -> Uuid,
+        chain_pem -> Text,
+        names -> Array<Text>,
+        serial -> Text,
+        fingerprint_sha256 -> Text,
+        issuer -> Text,
+        subject -> Text,
+        not_before -> Timestamptz,
+        not_after -> Timestamptz,
+        created_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+        revocation_reason -> Nullable<Int4>,
+    }
+}
+
+diesel::table! {
+    zone_projections (dns_zone) {
+        dns_zone -> Text,
+        generation -> Int8,
+        projected_generation -> Int8,
+        created_by_us -> Bool,
+        lease_owner -> Nullable<Text>,
+        lease_expires_at -> Nullable<Timestamptz>,
+        fence -> Int8,
+        failures -> Int4,
+        next_wake_at -> Timestamptz,
+        wake_seq -> Int8,
+        woken_at -> Timestamptz,
+        last_error -> Nullable<Text>,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    zones (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        name -> Text,
+        mode -> Text,
+        status -> Text,
+        verification_value -> Text,
+        verified_at -> Nullable<Timestamptz>,
+        last_checked_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    accounts,
+    acme_accounts,
+    api_tokens,
+    audit_log,
+    authorizations,
+    ca_budget,
+    certificate_entries,
+    certificate_names,
+    certificates,
+    challenge_records,
+    data_keys,
+    events,
+    issuances,
+    key_stock,
+    key_versions,
+    orders,
+    platform_data_keys,
+    private_keys,
+    refresh_tokens,
+    users,
+    versions,
+    zone_projections,
+    zones,
+);

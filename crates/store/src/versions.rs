@@ -1,0 +1,84 @@
+//! Versions of certificates: immutable once stored.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+use zonecert_domain::certificate::NewestVersion;
+use zonecert_domain::id::{AccountId, CertificateId, KeyVersionId, OrderId, VersionId};
+use zonecert_pki::chain::CertificateChain;
+
+use crate::schema::versions;
+use crate::{Connection, StoreError};
+
+/// A version on record.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// Its identifier.
+    pub id: VersionId,
+    /// The material of its key.
+    pub key_version: KeyVersionId,
+    /// Leaf and chain, PEM.
+    pub chain_pem: String,
+    /// The end of its validity.
+    pub not_after: DateTime<Utc>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+impl Version {
+    /// What the state of its certificate follows from.
+    pub fn newest(&self) -> NewestVersion {
+        NewestVersion { not_after: self.not_after, revoked: self.revoked_at.is_some() }
+    }
+}
+
+/// Stores a checked chain that an order has brought, under the next number of its certificate.
+pub async fn insert_issued_version(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    order: OrderId,
+    key_version: KeyVersionId,
+    chain: &CertificateChain,
+) -> Result<VersionId, StoreError> {
+    let id = VersionId::new();
+    let last: Option<i32> = versions::table
+        .filter(versions::account_id.eq(account.0).and(versions::certificate_id.eq(certificate.0)))
+        .select(diesel::dsl::max(versions::number))
+        .first(conn)
+        .await?;
+    diesel::insert_into(versions::table)
+        .values((
+            versions::id.eq(id.0),
+            versions::account_id.eq(account.0),
+            versions::certificate_id.eq(certificate.0),
+            versions::number.eq(last.unwrap_or(0) + 1),
+            versions::source.eq("acme"),
+            versions::order_id.eq(order.0),
+            versions::key_version_id.eq(key_version.0),
+            versions::chain_pem.eq(chain.full_pem()),
+            versions::names.eq(chain.dns_names()),
+            versions::serial.eq(chain.serial_hex()),
+            versions::fingerprint_sha256.eq(chain.sha256_fingerprint_hex()),
+            versions::issuer.eq(chain.issuer()),
+            versions::subject.eq(chain.subject()),
+            versions::not_before.eq(chain.not_before()),
+            versions::not_after.eq(chain.not_after()),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(id)
+}
+
+/// A version by its identifier.
+pub async fn get_version(conn: &mut Connection, account: AccountId, id: VersionId) -> Result<Version, StoreError> {
+    type Row = (Uuid, Uuid, String, DateTime<Utc>, Option<DateTime<Utc>>);
+
+    let (id, key_version, chain_pem, not_after, revoked_at) = versions::table
+        .filter(versions::account_id.eq(account.0).and(versions::id.eq(id.0)))
+        .select((versions::id, versions::key_version_id, versions::chain_pem, versions::not_after, versions::revoked_at))
+        .first::<Row>(conn)
+        .await?;
+    Ok(Version { id: VersionId(id), key_version: KeyVersionId(key_version), chain_pem, not_after, revoked_at })
+}

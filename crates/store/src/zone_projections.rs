@@ -1,0 +1,261 @@
+//! Zones in `PowerDNS`: what they should hold is counted in generations, and one holder of a lease at a time changes them.
+//!
+//! Whoever changes what a zone should hold raises its generation in the same transaction ([`request_projection`]). The zone is through with
+//! a generation once `PowerDNS` was seen to hold what the rows said then. Every write of the holder checks the fence of its lease and fails with
+//! [`StoreError::Stale`] when somebody else has taken it over.
+//!
+//! The table is the platform's: all but [`request_projection`] runs as the worker's role and without a tenant.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types;
+use diesel_async::RunQueryDsl;
+
+use crate::{Connection, StoreError};
+
+/// How often what a zone should hold has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(pub i64);
+
+/// How far a zone in `PowerDNS` is behind what it should hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneProjection {
+    /// What it should hold.
+    pub generation: Generation,
+    /// What it was last seen to hold.
+    pub projected_generation: Generation,
+    /// Whether we mean to have made the zone in `PowerDNS`, rather than found it there.
+    pub created_by_us: bool,
+    /// Projections in a row that have failed.
+    pub failures: u32,
+}
+
+impl ZoneProjection {
+    /// Whether the zone was seen to hold what it should.
+    pub fn is_through(&self, generation: Generation) -> bool {
+        self.projected_generation >= generation
+    }
+}
+
+/// The right to change a zone in `PowerDNS`, until it runs out and somebody else takes it over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneLease {
+    /// The zone, without trailing dot.
+    pub dns_zone: String,
+    /// Raised whenever the lease changes hands.
+    pub fence: i64,
+}
+
+/// Says that what a zone should hold has changed, and sends a job to project it when this transaction commits. Returns the generation that
+/// will hold the change. Runs in the transaction of the change, a tenant's or not.
+pub async fn request_projection(conn: &mut Connection, dns_zone: &str) -> Result<Generation, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = sql_types::BigInt)]
+        generation: i64,
+    }
+
+    let row: Row =
+        diesel::sql_query("SELECT request_projection($1) AS generation").bind::<sql_types::Text, _>(dns_zone).get_result(conn).await?;
+    Ok(Generation(row.generation))
+}
+
+/// Where a zone stands, or `None` when nobody has ever asked for a projection of it.
+pub async fn find_projection(conn: &mut Connection, dns_zone: &str) -> Result<Option<ZoneProjection>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = sql_types::BigInt)]
+        generation: i64,
+        #[diesel(sql_type = sql_types::BigInt)]
+        projected_generation: i64,
+        #[diesel(sql_type = sql_types::Bool)]
+        created_by_us: bool,
+        #[diesel(sql_type = sql_types::Integer)]
+        failures: i32,
+    }
+
+    let row = diesel::sql_query("SELECT generation, projected_generation, created_by_us, failures FROM zone_projections WHERE dns_zone = $1")
+        .bind::<sql_types::Text, _>(dns_zone)
+        .get_result::<Row>(conn)
+        .await
+        .optional()?;
+    Ok(row.map(|row| ZoneProjection {
+        generation: Generation(row.generation),
+        projected_generation: Generation(row.projected_generation),
+        created_by_us: row.created_by_us,
+        failures: row.failures.unsigned_abs(),
+    }))
+}
+
+/// Whether an account holds the zone, verified and in hosted mode: then it belongs into `PowerDNS`.
+pub async fn zone_is_hosted(conn: &mut Connection, dns_zone: &str) -> Result<bool, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = sql_types::Bool)]
+        hosted: bool,
+    }
+
+    let row: Row =
+        diesel::sql_query("SELECT sweep_zone_is_hosted($1) AS hosted").bind::<sql_types::Text, _>(dns_zone).get_result(conn).await?;
+    Ok(row.hosted)
+}
+
+/// Takes the lease unless somebody holds it. `owner` says to people who that is.
+pub async fn take_lease(conn: &mut Connection, dns_zone: &str, owner: &str, ttl: Duration) -> Result<Option<ZoneLease>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = sql_types::BigInt)]
+        fence: i64,
+    }
+
+    // Not now(): the statement may have waited for the row, and the transaction begun long before.
+    let taken = diesel::sql_query(
+        "UPDATE zone_projections
+         SET lease_owner = $2, lease_expires_at = clock_timestamp() + make_interval(secs => $3), fence = fence + 1, updated_at = now()
+         WHERE dns_zone = $1 AND (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp())
+         RETURNING fence",
+    )
+    .bind::<sql_types::Text, _>(dns_zone)
+    .bind::<sql_types::Text, _>(owner)
+    .bind::<sql_types::Double, _>(ttl.as_secs_f64())
+    .get_result::<Row>(conn)
+    .await
+    .optional()?;
+    Ok(taken.map(|row| ZoneLease { dns_zone: dns_zone.to_owned(), fence: row.fence }))
+}
+
+/// Holds the lease for another `ttl`.
+pub async fn renew_lease(conn: &mut Connection, lease: &ZoneLease, ttl: Duration) -> Result<(), StoreError> {
+    let renewed = diesel::sql_query(
+        "UPDATE zone_projections SET lease_expires_at = clock_timestamp() + make_interval(secs => $3) WHERE dns_zone = $1 AND fence = $2",
+    )
+    .bind::<sql_types::Text, _>(&lease.dns_zone)
+    .bind::<sql_types::BigInt, _>(lease.fence)
+    .bind::<sql_types::Double, _>(ttl.as_secs_f64())
+    .execute(conn)
+    .await?;
+    held(renewed)
+}
+
+/// Gives the lease back, so that nobody has to wait for its end. [`record_failure`] does so too.
+pub async fn release_lease(conn: &mut Connection, lease: &ZoneLease) -> Result<(), StoreError> {
+    let released = diesel::sql_query(
+        "UPDATE zone_projections SET lease_owner = NULL, lease_expires_at = NULL, updated_at = now() WHERE dns_zone = $1 AND fence = $2",
+    )
+    .bind::<sql_types::Text, _>(&lease.dns_zone)
+    .bind::<sql_types::BigInt, _>(lease.fence)
+    .execute(conn)
+    .await?;
+    held(released)
+}
+
+/// Records whether the zone in `PowerDNS` is one that we are about to make, or one that is somebody else's.
+pub async fn record_created_by_us(conn: &mut Connection, lease: &ZoneLease, created_by_us: bool) -> Result<(), StoreError> {
+    let recorded =
+        diesel::sql_query("UPDATE zone_projections SET created_by_us = $3, updated_at = now() WHERE dns_zone = $1 AND fence = $2")
+            .bind::<sql_types::Text, _>(&lease.dns_zone)
+            .bind::<sql_types::BigInt, _>(lease.fence)
+            .bind::<sql_types::Bool, _>(created_by_us)
+            .execute(conn)
+            .await?;
+    held(recorded)
+}
+
+/// Records that the zone was seen to hold what it should hold at `generation`. Returns the generation that it should hold by now.
+pub async fn record_projected(conn: &mut Connection, lease: &ZoneLease, generation: Generation) -> Result<Generation, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = sql_types::BigInt)]
+        generation: i64,
+    }
+
+    let recorded = diesel::sql_query(
+        "UPDATE zone_projections
+         SET projected_generation = greatest(projected_generation, $3), failures = 0, last_error = NULL, updated_at = now()
+         WHERE dns_zone = $1 AND fence = $2
+         RETURNING generation",
+    )
+    .bind::<sql_types::Text, _>(&lease.dns_zone)
+    .bind::<sql_types::BigInt, _>(lease.fence)
+    .bind::<sql_types::BigInt, _>(generation.0)
+    .get_result::<Row>(conn)
+    .await
+    .optional()?;
+    recorded.map(|row| Generation(row.generation)).ok_or(StoreError::Stale)
+}
+
+/// Records a projection that failed, gives the lease back, and sends a job for the next one after `delay`. While such a job is still to
+/// come, none is added: however many fail in the meantime, one tries again.
+pub async fn record_failure(conn: &mut Connection, lease: &ZoneLease, error: &str, delay: Duration) -> Result<(), StoreError> {
+    let recorded = diesel::sql_query(
+        "UPDATE zone_projections
+         SET failures = failures + 1, last_error = $3, lease_owner = NULL, lease_expires_at = NULL, updated_at = now()
+         WHERE dns_zone = $1 AND fence = $2",
+    )
+    .bind::<sql_types::Text, _>(&lease.dns_zone)
+    .bind::<sql_types::BigInt, _>(lease.fence)
+    .bind::<sql_types::Text, _>(error)
+    .execute(conn)
+    .await?;
+    held(recorded)?;
+    diesel::sql_query(format!(
+        "WITH woken AS (
+             UPDATE zone_projections
+             SET next_wake_at = now() + make_interval(secs => $2), woken_at = now() + make_interval(secs => $2), wake_seq = wake_seq + 1
+             WHERE dns_zone = $1 AND woken_at <= now()
+             RETURNING dns_zone, wake_seq, woken_at
+         ) {ENQUEUE}"
+    ))
+    .bind::<sql_types::Text, _>(&lease.dns_zone)
+    .bind::<sql_types::Double, _>(delay.as_secs_f64())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Zones that are behind and due, that nobody works on and whose job has been due for longer than `grace`, at most `limit`.
+pub async fn list_forgotten(conn: &mut Connection, grace: Duration, limit: i32) -> Result<Vec<String>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Forgotten {
+        #[diesel(sql_type = sql_types::Text)]
+        dns_zone: String,
+    }
+
+    let rows: Vec<Forgotten> =
+        diesel::sql_query(format!("SELECT dns_zone FROM zone_projections WHERE {FORGOTTEN} ORDER BY next_wake_at LIMIT $2"))
+            .bind::<sql_types::Double, _>(grace.as_secs_f64())
+            .bind::<sql_types::Integer, _>(limit)
+            .load(conn)
+            .await?;
+    Ok(rows.into_iter().map(|row| row.dns_zone).collect())
+}
+
+/// Sends a job for a zone if it still needs one. Any number of sweepers send one between them.
+pub async fn wake_forgotten(conn: &mut Connection, dns_zone: &str, grace: Duration) -> Result<bool, StoreError> {
+    let woken = diesel::sql_query(format!(
+        "WITH woken AS (
+             UPDATE zone_projections SET next_wake_at = now(), woken_at = now(), wake_seq = wake_seq + 1
+             WHERE dns_zone = $2 AND {FORGOTTEN}
+             RETURNING dns_zone, wake_seq, woken_at
+         ) {ENQUEUE}"
+    ))
+    .bind::<sql_types::Double, _>(grace.as_secs_f64())
+    .bind::<sql_types::Text, _>(dns_zone)
+    .execute(conn)
+    .await?;
+    Ok(woken == 1)
+}
+
+/// Of the grace `$1`.
+const FORGOTTEN: &str = "projected_generation < generation AND next_wake_at <= now() AND woken_at <= now() - make_interval(secs => $1)
+     AND (lease_expires_at IS NULL OR lease_expires_at <= now())";
+
+/// One job for each row of `woken`, in the form that the SQL function `request_projection` gives it. The number was raised in the same statement, so
+/// no earlier job swallows it.
+const ENQUEUE: &str =
+    "SELECT enqueue_job('project', jsonb_build_object('dns_zone', dns_zone), dns_zone || ':' || wake_seq, woken_at) FROM woken";
+
+fn held(rows: usize) -> Result<(), StoreError> {
+    if rows == 1 { Ok(()) } else { Err(StoreError::Stale) }
+}
