@@ -1,0 +1,69 @@
+//! The port to a certificate authority: its ACME directory (RFC 8555), as far as issuance needs it.
+//!
+//! The one place that knows the ACME library. Every call names the order by its URL and asks the CA where it stands before it does
+//! anything, so each can be repeated by whoever comes next after a crash; every error comes back as a [`Failure`].
+//!
+//! [`Failure`]: zonecert_domain::failure::Failure
+
+mod account;
+mod client;
+mod failure;
+mod http;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use account::{AcmeAccount, AcmeDirectory};
+pub use client::{Authorization, AuthorizationStatus, NewOrder, OrderState, OrderStatus};
+use zonecert_domain::email::Email;
+
+/// Which CA, and how to talk to it.
+#[derive(Clone, Debug)]
+pub struct AcmeSettings {
+    /// Where the CA's directory is (RFC 8555 §7.1.1). HTTPS only (§6.1).
+    pub directory_url: String,
+    /// Whom the CA may write to about our account (RFC 8555 §7.3).
+    pub contact: Option<Email>,
+    /// A PEM file with roots that the CA's HTTPS certificate may lead to, beside those of the operating system.
+    pub ca_file: Option<PathBuf>,
+    /// Whether a new account takes the place of one that the CA does not know any more. For development, where the CA forgets everything at
+    /// each start; elsewhere a lost account is for a person to look at.
+    pub recreate_account: bool,
+    /// The longest wait for a TCP connection.
+    pub connect_timeout: Duration,
+    /// The longest wait for an answer, connection included.
+    pub request_timeout: Duration,
+}
+
+impl AcmeSettings {
+    /// A CA that is reached as public ones are, with 5 s for a connection and 20 s for an answer.
+    pub fn new(directory_url: impl Into<String>) -> Self {
+        Self {
+            directory_url: directory_url.into(),
+            contact: None,
+            ca_file: None,
+            recreate_account: false,
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What is wrong with [`AcmeSettings`].
+#[derive(Debug, thiserror::Error)]
+pub enum AcmeSettingsError {
+    /// The directory is not an HTTPS URL.
+    #[error("the ACME directory {0:?} is not an https URL; give one such as https://acme-v02.api.letsencrypt.org/directory")]
+    DirectoryUrl(String),
+    /// The file with more roots cannot be read as such.
+    #[error("the ACME CA file {path}: {reason}; give a PEM file with the root certificates that the CA's HTTPS certificate leads to", path = .path.display())]
+    CaFile {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There are no roots to trust.
+    #[error("no TLS roots to trust the CA by: {0}; install the package ca-certificates, or give the CA's own roots as ACME CA file")]
+    NoRoots(rustls::Error),
+}

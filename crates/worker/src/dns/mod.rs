@@ -1,0 +1,18 @@
+//! The DNS port: zones in `PowerDNS`, brought to hold what our rows say.
+//!
+//! `challenge_records` is the truth and `PowerDNS` its projection. `PowerDNS` 4.7 rewrites a zone's SOA on each change and loses or doubles it when
+//! two come at once, so all changes of a zone go through one durable lease, batched, and are read back ([`Projector`]). [`PowerDns`] is the
+//! HTTP client; `change` decides what is to be written, and is pure.
+
+mod change;
+mod failure;
+mod holder;
+mod nameservers;
+mod powerdns;
+mod projection;
+mod txt;
+
+pub use failure::DnsFailure;
+pub use nameservers::{NameServers, NameServersError};
+pub use powerdns::{ApiKey, ApiKeyError, PowerDns};
+pub use projection::Projector;

@@ -1,0 +1,353 @@
+//! The HTTP API of `PowerDNS` 4.7 (doc.powerdns.com, "Zones endpoint").
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::failure::DnsFailure;
+use super::nameservers::NameServers;
+use crate::wait::pause;
+
+/// Of one request, from connecting to the last byte of the answer.
+const REQUEST_WITHIN: Duration = Duration::from_secs(5);
+
+/// Of one call with its repetitions. Half of a zone's lease, which is renewed before each call: a call never outlives it.
+pub(super) const CALL_WITHIN: Duration = Duration::from_secs(10);
+
+/// Before a call that was answered with a 5xx is repeated. Longer troubles are left to the caller's own rhythm.
+const REPEAT_AFTER: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
+/// Longest text of `PowerDNS` that is passed on.
+const LONGEST_REASON: usize = 300;
+
+const SOA_TTL_SECONDS: u32 = 3600;
+
+/// Stands in the field `account` of the zones that we make, so that one is not mistaken for somebody else's.
+pub(super) const MARK: &str = "zonecert";
+
+/// The secret for the header `X-API-Key`.
+#[derive(Clone)]
+pub struct ApiKey(HeaderValue);
+
+/// A text that cannot be an API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an API key; give the value of api-key in PowerDNS' configuration, printable ASCII without spaces around it")]
+pub struct ApiKeyError;
+
+impl FromStr for ApiKey {
+    type Err = ApiKeyError;
+
+    fn from_str(text: &str) -> Result<Self, ApiKeyError> {
+        let mut key = HeaderValue::from_str(text).map_err(|_| ApiKeyError)?;
+        if text.is_empty() || text.trim() != text || key.to_str().is_err() {
+            return Err(ApiKeyError);
+        }
+        // Keeps it out of what HTTP libraries log.
+        key.set_sensitive(true);
+        Ok(Self(key))
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(hidden)")
+    }
+}
+
+/// One `PowerDNS`, over its HTTP API.
+#[derive(Clone)]
+pub struct PowerDns {
+    client: reqwest::Client,
+    server: Url,
+    api_key: ApiKey,
+}
+
+impl fmt::Debug for PowerDns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PowerDns").field("server", &self.server.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// A zone with all its record sets.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Zone {
+    /// Whose it is, in whatever words: see [`MARK`].
+    #[serde(default)]
+    pub(super) account: String,
+    pub(super) rrsets: Vec<RrSet>,
+}
+
+/// The records of one name and type.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct RrSet {
+    /// With its final dot.
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) record_type: String,
+    /// Seconds. 0 where there are only comments.
+    pub(super) ttl: u32,
+    #[serde(default)]
+    pub(super) records: Vec<Record>,
+    #[serde(default)]
+    pub(super) comments: Vec<Comment>,
+}
+
+/// One record of a set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// In presentation form.
+    pub(super) content: String,
+    /// Kept, but not answered.
+    #[serde(default)]
+    pub(super) disabled: bool,
+}
+
+/// A note that somebody left at a record set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Comment {
+    pub(super) content: String,
+    #[serde(default)]
+    pub(super) account: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) modified_at: Option<i64>,
+}
+
+/// A record set as it shall be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct RrSetChange {
+    /// With its final dot.
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) record_type: &'static str,
+    pub(super) changetype: ChangeType,
+    /// Seconds.
+    pub(super) ttl: u32,
+    /// All of them; empty for [`ChangeType::Delete`].
+    pub(super) records: Vec<Record>,
+    /// `None` keeps those that are there, as long as there is a record left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) comments: Option<Vec<Comment>>,
+}
+
+/// What a change does with what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum ChangeType {
+    Replace,
+    Delete,
+}
+
+impl PowerDns {
+    /// A client of the server `server_id` (`localhost`, unless a proxy says otherwise) at `api_url`, which is given without `/api/v1`.
+    ///
+    /// Errors when the URL cannot carry a path, or the operating system has no TLS roots.
+    pub fn new(api_url: &Url, server_id: &str, api_key: ApiKey) -> Result<Self, DnsFailure> {
+        let mut server = api_url.clone();
+        server
+            .path_segments_mut()
+            .map_err(|()| DnsFailure::Malformed(format!("{api_url} is not the URL of an HTTP API")))?
+            .pop_if_empty()
+            .extend(["api", "v1", "servers", server_id]);
+        let client = reqwest::Client::builder()
+            .timeout(REQUEST_WITHIN)
+            // It closes each connection after its answer.
+            .pool_max_idle_per_host(0)
+            .redirect(reqwest::redirect::Policy::none())
+            // Our own part: a proxy for the outside is not the way to it.
+            .no_proxy()
+            .build()
+            .map_err(|error| DnsFailure::Malformed(format!("no HTTP client: {}", chain(&error))))?;
+        Ok(Self { client, server, api_key })
+    }
+
+    /// The version, such as `4.7.3`. Shows that address and key are right.
+    pub async fn version(&self) -> Result<String, DnsFailure> {
+        #[derive(Deserialize)]
+        struct Server {
+            version: String,
+        }
+
+        let answer = self.call(Method::GET, self.server.clone(), None).await?;
+        match answer.status {
+            StatusCode::OK => answer.json::<Server>().map(|server| server.version),
+            _ => Err(answer.refusal()),
+        }
+    }
+
+    /// The zone with all its record sets, or `None` when there is no such zone.
+    ///
+    /// All, because a request for single names (`rrset_name`) leaves out disabled records, which the next change would then delete.
+    pub(super) async fn find_zone(&self, dns_zone: &str) -> Result<Option<Zone>, DnsFailure> {
+        let answer = self.call(Method::GET, self.zone_url(dns_zone), None).await?;
+        match answer.status {
+            StatusCode::OK => answer.json().map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(answer.refusal()),
+        }
+    }
+
+    /// Makes the zone, with our [`MARK`]. Fine when it is there already, whoever made it.
+    pub(super) async fn create_zone(&self, dns_zone: &str, nameservers: &NameServers) -> Result<(), DnsFailure> {
+        let body = serde_json::json!({
+            "name": fqdn(dns_zone),
+            "kind": "Native",
+            "account": MARK,
+            "nameservers": nameservers.names(),
+            "rrsets": [{
+                "name": fqdn(dns_zone),
+                "type": "SOA",
+                "ttl": SOA_TTL_SECONDS,
+                "records": [{"content": nameservers.soa(dns_zone), "disabled": false}],
+            }],
+        });
+        let answer = self.call(Method::POST, self.url(&["zones"]), Some(&body)).await?;
+        match answer.status {
+            StatusCode::CREATED | StatusCode::CONFLICT => Ok(()),
+            _ => Err(answer.refusal()),
+        }
+    }
+
+    /// Makes all changes or none.
+    pub(super) async fn change_zone(&self, dns_zone: &str, changes: &[RrSetChange]) -> Result<(), DnsFailure> {
+        let body = serde_json::json!({"rrsets": changes});
+        let answer = self.call(Method::PATCH, self.zone_url(dns_zone), Some(&body)).await?;
+        match answer.status {
+            status if status.is_success() => Ok(()),
+            StatusCode::NOT_FOUND => Err(DnsFailure::ZoneMissing(dns_zone.to_owned())),
+            _ => Err(answer.refusal()),
+        }
+    }
+
+    /// Deletes the zone and all that is in it. Fine when it is not there.
+    pub(super) async fn delete_zone(&self, dns_zone: &str) -> Result<(), DnsFailure> {
+        let answer = self.call(Method::DELETE, self.zone_url(dns_zone), None).await?;
+        match answer.status {
+            status if status.is_success() || status == StatusCode::NOT_FOUND => Ok(()),
+            _ => Err(answer.refusal()),
+        }
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.server.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.extend(path);
+        }
+        url
+    }
+
+    fn zone_url(&self, dns_zone: &str) -> Url {
+        self.url(&["zones", &fqdn(dns_zone)])
+    }
+
+    /// One call. A 5xx is repeated; what stays one is an error. No answer in time is not repeated: it would not come sooner.
+    async fn call(&self, method: Method, url: Url, body: Option<&serde_json::Value>) -> Result<Answer, DnsFailure> {
+        let repeated = async {
+            let mut pauses = REPEAT_AFTER.into_iter();
+            loop {
+                let answer = self.send(&method, &url, body).await?;
+                if !answer.status.is_server_error() {
+                    return Ok(answer);
+                }
+                tracing::warn!(%method, path = url.path(), status = answer.status.as_u16(), body = answer.body, "PowerDNS has trouble");
+                match pauses.next() {
+                    Some(duration) => pause(duration).await,
+                    None => return Err(DnsFailure::Broken(answer.status.as_u16())),
+                }
+            }
+        };
+        tokio::time::timeout(CALL_WITHIN, repeated).await.unwrap_or(Err(DnsFailure::Unreachable("no answer in time")))
+    }
+
+    async fn send(&self, method: &Method, url: &Url, body: Option<&serde_json::Value>) -> Result<Answer, DnsFailure> {
+        let mut request = self.client.request(method.clone(), url.clone()).header("X-API-Key", self.api_key.0.clone());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = async {
+            let response = request.send().await?;
+            Ok(Answer { status: response.status(), body: response.text().await? })
+        };
+        answer.await.map_err(|error: reqwest::Error| {
+            tracing::warn!(%method, %url, error = chain(&error), "no answer from PowerDNS");
+            DnsFailure::Unreachable(if error.is_timeout() {
+                "no answer in time"
+            } else if error.is_connect() {
+                "no connection"
+            } else {
+                "the connection broke"
+            })
+        })
+    }
+}
+
+struct Answer {
+    status: StatusCode,
+    body: String,
+}
+
+impl Answer {
+    fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, DnsFailure> {
+        serde_json::from_str(&self.body).map_err(|error| DnsFailure::Malformed(error.to_string()))
+    }
+
+    /// What an answer means that is not the one that was hoped for.
+    fn refusal(&self) -> DnsFailure {
+        #[derive(Deserialize)]
+        struct Problem {
+            error: String,
+        }
+
+        match self.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => DnsFailure::Unauthorized,
+            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST | StatusCode::CONFLICT => {
+                let reason = self.json::<Problem>().map_or_else(|_| self.status.to_string(), |problem| problem.error);
+                DnsFailure::Refused(reason.chars().take(LONGEST_REASON).collect())
+            }
+            status => DnsFailure::Malformed(format!("status {status}")),
+        }
+    }
+}
+
+/// A name as `PowerDNS` writes it: lower case, with its final dot.
+pub(super) fn fqdn(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    if name.ends_with('.') { name } else { format!("{name}.") }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_key_is_in_no_debug_output() {
+        let key: ApiKey = "s3cret".parse().unwrap();
+        let client = PowerDns::new(&"http://127.0.0.1:1/".parse().unwrap(), "localhost", key.clone()).unwrap();
+        assert!(!format!("{key:?} {client:?} {:?}", key.0).contains("s3cret"));
+    }
+
+    #[test]
+    fn a_key_that_no_header_can_carry_is_refused() {
+        for text in ["", " key", "key\n", "clé"] {
+            assert!(text.parse::<ApiKey>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_built_below_whatever_path_the_api_has() {
+        let url = |base: &str| {
+            let client = PowerDns::new(&base.parse().unwrap(), "localhost", "k".parse().unwrap()).unwrap();
+            client.zone_url("A.test").to_string()
+        };
+        assert_eq!(url("http://dns:8081"), "http://dns:8081/api/v1/servers/localhost/zones/a.test.");
+        assert_eq!(url("https://proxy/pdns/"), "https://proxy/pdns/api/v1/servers/localhost/zones/a.test.");
+        assert!(PowerDns::new(&"mailto:dns".parse().unwrap(), "localhost", "k".parse().unwrap()).is_err());
+    }
+}

@@ -1,0 +1,193 @@
+//! The job `issue`: brings one issuance as far as it will go now.
+//!
+//! Takes the lease, then repeats: load, let [`zonecert_domain::issuance::next_step`] decide, take that step through a port while holding no
+//! database connection, record the outcome in one transaction behind the fence. Whoever is killed anywhere in between leaves a row from which the
+//! next worker goes on with the same ACME order.
+
+mod failure;
+mod record;
+mod steps;
+
+use std::time::Duration;
+
+use tracing::Instrument;
+use zonecert_domain::failure::Failure;
+use zonecert_domain::id::{AccountId, IssuanceId};
+use zonecert_domain::issuance::{Failed, IssuanceStep, next_step};
+use zonecert_store::issuances::{self, Issuance, Lease};
+use zonecert_store::StoreError;
+
+use crate::worker::Worker;
+
+/// A wait of up to this long is sat out; for a longer one the lease goes back and a job is sent for then.
+const LONGEST_WAIT_IN_PLACE: Duration = Duration::from_secs(15);
+
+const PAUSE_WHILE_DATABASE_IS_AWAY: Duration = Duration::from_millis(500);
+
+/// The payload of the job.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub struct IssueJob {
+    /// The tenant, as the bare UUID.
+    pub account_id: uuid::Uuid,
+    /// The issuance, as the bare UUID.
+    pub issuance_id: uuid::Uuid,
+}
+
+/// Why a step was not taken.
+enum StepError {
+    /// The outside said no.
+    Failure(Failure, Failed),
+    /// Our database did, or the lease is gone.
+    Store(StoreError),
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Failure> for StepError {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure, Failed::Step)
+    }
+}
+
+/// One issuance in the hands of this worker.
+struct Run<'a> {
+    worker: &'a Worker,
+    lease: Lease,
+}
+
+/// Works on an issuance until it is over, rests, or is somebody else's. Does nothing when it is not due or another worker holds it.
+pub async fn run(worker: &Worker, job: IssueJob) -> Result<(), StoreError> {
+    let (account, issuance) = (AccountId(job.account_id), IssuanceId(job.issuance_id));
+    let ttl = worker.settings.lease;
+    let taken =
+        worker.store.tenant(account, async |conn| issuances::take_lease(conn, account, issuance, &worker.name, ttl).await).await?;
+    let Some(lease) = taken else {
+        tracing::debug!(%account, %issuance, "nothing to do: not due, over, or in other hands");
+        return Ok(());
+    };
+    let run = Run { worker, lease };
+    let span = tracing::info_span!("issue", %account, %issuance, fence = lease.fence, certificate = tracing::field::Empty, order = tracing::field::Empty);
+    async {
+        tokio::select! {
+            done = run.go_on() => done,
+            () = run.keep_lease() => {
+                tracing::warn!("the lease was lost; whoever has it goes on");
+                Ok(())
+            }
+        }
+    }
+    .instrument(span)
+    .await
+}
+
+impl Run<'_> {
+    async fn go_on(&self) -> Result<(), StoreError> {
+        loop {
+            match self.take_next_step().await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(StoreError::Stale) => {
+                    tracing::warn!("the issuance has moved on in other hands");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Returns whether there is more to do here and now.
+    async fn take_next_step(&self) -> Result<bool, StoreError> {
+        if self.worker.is_stopping() {
+            return self.hand_over(Duration::ZERO).await;
+        }
+        let issuance = self.load().await?;
+        let step = match next_step(&issuance.progress(), &self.worker.settings.timing, issuance.now) {
+            IssuanceStep::Nothing => return Ok(false),
+            IssuanceStep::Wait(until) => {
+                let pause = (until - issuance.now).to_std().unwrap_or_default();
+                if pause > LONGEST_WAIT_IN_PLACE {
+                    return self.hand_over(pause).await;
+                }
+                self.worker.pause(pause).await;
+                return Ok(true);
+            }
+            IssuanceStep::BeginOrder => {
+                tracing::debug!("beginning an order");
+                self.begin_order(&issuance).await
+            }
+            IssuanceStep::Order(step) => match &issuance.live_order {
+                Some(order) => {
+                    tracing::debug!(?step, status = %order.status, "taking a step");
+                    self.take_order_step(&issuance, order, step).await
+                }
+                None => return Err(StoreError::Stale),
+            },
+        };
+        match step {
+            Ok(()) => Ok(true),
+            Err(StepError::Store(error)) => Err(error),
+            Err(StepError::Failure(failure, failed)) => self.record_failure(&issuance, &failure, failed).await,
+        }
+    }
+
+    async fn load(&self) -> Result<Issuance, StoreError> {
+        let (account, id) = (self.lease.account, self.lease.issuance);
+        let issuance = self.worker.store.tenant(account, async |conn| issuances::get_issuance(conn, account, id).await).await?;
+        let span = tracing::Span::current();
+        span.record("certificate", tracing::field::display(issuance.certificate));
+        if let Some(order) = &issuance.live_order {
+            span.record("order", tracing::field::display(order.id));
+        }
+        Ok(issuance)
+    }
+
+    /// Records something, however long the database is away: what the outside has done must not be forgotten. The fence tells whether
+    /// it is still ours to record.
+    async fn persist<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            match attempt().await {
+                Err(StoreError::Unavailable(reason)) if !self.worker.is_stopping() => {
+                    tracing::warn!(reason, "the database is away; what happened is recorded once it is back");
+                    self.worker.pause(PAUSE_WHILE_DATABASE_IS_AWAY).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Gives the lease back; the next worker takes the next step after `delay`.
+    async fn hand_over(&self, delay: Duration) -> Result<bool, StoreError> {
+        let lease = self.lease;
+        self.worker
+            .store
+            .tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                issuances::release(conn, &lease, delay).await
+            })
+            .await?;
+        tracing::debug!(?delay, "handed over");
+        Ok(false)
+    }
+
+    /// Renews the lease again and again; returns once somebody else has it. While the database is away nobody can take it over, and nothing
+    /// can be recorded without it, so that there is no reason to stop for that.
+    async fn keep_lease(&self) {
+        let ttl = self.worker.settings.lease;
+        let lease = self.lease;
+        loop {
+            crate::wait::pause(ttl / 3).await;
+            match self.worker.store.tenant(lease.account, async |conn| issuances::renew_lease(conn, &lease, ttl).await).await {
+                Ok(()) => {}
+                Err(StoreError::Stale) => return,
+                Err(error) => tracing::warn!(%error, "the lease could not be renewed yet"),
+            }
+        }
+    }
+}

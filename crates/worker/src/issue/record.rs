@@ -1,0 +1,334 @@
+//! What is recorded after a step: one transaction each, behind the fence, with all that follows from it.
+
+use std::time::Duration;
+
+use serde_json::json;
+use zonecert_domain::id::{AccountId, KeyVersionId};
+use zonecert_domain::issuance::IssuanceEvent;
+use zonecert_domain::order::OrderEvent;
+use zonecert_domain::renewal::renewal_moment;
+use zonecert_pki::chain::CertificateChain;
+use zonecert_pki::key::PrivateKey;
+use zonecert_store::events::{self, NewEvent};
+use zonecert_store::issuances::{self, Issuance, database_now};
+use zonecert_store::issuing::{self, Issued, Outcome, Subject};
+use zonecert_store::orders::{self, AuthorizationStatus, NewAuthorization, Order, OrderChange};
+use zonecert_store::{Connection, StoreError, challenge_records, private_keys, versions, zone_projections};
+
+use super::Run;
+use super::steps::challenge_record;
+use crate::acme::{NewOrder, OrderState, OrderStatus};
+
+/// An authorization to be put on record, and the TXT record that it wants: name and value.
+pub(super) struct WantedAuthorization {
+    pub(super) authorization: NewAuthorization,
+    pub(super) record: Option<(String, String)>,
+}
+
+/// The key of a request.
+pub(super) enum PreparedKey {
+    /// Made for it, and nowhere stored yet.
+    New(PrivateKey),
+    /// Stored before, and kept.
+    Kept(KeyVersionId, PrivateKey),
+}
+
+impl PreparedKey {
+    pub(super) fn private_key(&self) -> &PrivateKey {
+        match self {
+            Self::New(key) | Self::Kept(_, key) => key,
+        }
+    }
+}
+
+type AuthorizationLook = (zonecert_domain::id::AuthorizationId, AuthorizationStatus);
+
+impl Run<'_> {
+    pub(super) async fn record_begun(&self, issuance: &Issuance, subject: &Subject, directory_url: &str) -> Result<(), StoreError> {
+        let lease = self.lease;
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                let order =
+                    orders::insert_order(conn, lease.account, lease.issuance, issuance.certificate, directory_url, &subject.names).await?;
+                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Running).await?;
+                let mut event = self.event(issuance, None, "order_begun", format!("asking the CA for {}", subject.names.join(", ")));
+                event.order = Some(order);
+                event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url });
+                events::record(conn, lease.account, event).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn record_cancelled(&self, issuance: &Issuance) -> Result<(), StoreError> {
+        let lease = self.lease;
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Cancelled).await?;
+                issuances::end(conn, &lease, IssuanceEvent::Cancelled, None).await
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn record_placed(&self, issuance: &Issuance, order: &Order, placed: &NewOrder) -> Result<(), StoreError> {
+        let change = || OrderChange { url: Some(placed.url.clone()), acme_account_id: Some(placed.acme_account_id), ..OrderChange::default() };
+        let event = || {
+            let mut event = self.event(issuance, Some(order), "order_placed", "the CA has accepted the order".to_owned());
+            event.details = json!({ "url": placed.url });
+            event
+        };
+        self.advance(order, OrderEvent::Placed, change, event).await
+    }
+
+    pub(super) async fn record_already_authorized(
+        &self,
+        issuance: &Issuance,
+        order: &Order,
+        authorizations: Vec<WantedAuthorization>,
+    ) -> Result<(), StoreError> {
+        let lease = self.lease;
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                for wanted in &authorizations {
+                    orders::insert_authorization(conn, lease.account, order.id, &wanted.authorization).await?;
+                }
+                self.move_on(conn, order, OrderEvent::AlreadyAuthorized, OrderChange::default(), None).await?;
+                let message = "the CA holds every name proven already".to_owned();
+                events::record(conn, lease.account, self.event(issuance, Some(order), "already_authorized", message)).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn record_challenges(
+        &self,
+        issuance: &Issuance,
+        order: &Order,
+        zone: &str,
+        authorizations: Vec<WantedAuthorization>,
+    ) -> Result<(), StoreError> {
+        let lease = self.lease;
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                let mut records = Vec::new();
+                for wanted in &authorizations {
+                    let id = orders::insert_authorization(conn, lease.account, order.id, &wanted.authorization).await?;
+                    records.extend(wanted.record.as_ref().map(|record| challenge_record(id, zone, record)));
+                }
+                challenge_records::insert_challenge_records(conn, lease.account, order.id, &records).await?;
+                zone_projections::request_projection(conn, zone).await?;
+                self.move_on(conn, order, OrderEvent::ChallengesWritten, OrderChange::default(), None).await?;
+                let mut names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
+                names.dedup();
+                let mut event =
+                    self.event(issuance, Some(order), "challenges_written", format!("setting {} TXT values in the zone {zone}", records.len()));
+                event.details = json!({ "zone": zone, "names": names });
+                events::record(conn, lease.account, event).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn record_presented(&self, issuance: &Issuance, order: &Order) -> Result<(), StoreError> {
+        let lease = self.lease;
+        let propagation = self.worker.settings.timing.propagation;
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                let change = OrderChange { presented_at: Some(database_now(conn).await?), ..OrderChange::default() };
+                self.move_on(conn, order, OrderEvent::Presented, change, None).await?;
+                let message = format!("the zone shows the TXT values; giving resolvers {} s", propagation.as_secs_f64());
+                events::record(conn, lease.account, self.event(issuance, Some(order), "challenges_presented", message)).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn record_prepared(
+        &self,
+        issuance: &Issuance,
+        order: &Order,
+        (key, csr): (PreparedKey, Vec<u8>),
+    ) -> Result<(), StoreError> {
+        let lease = self.lease;
+        let masters = &self.worker.masters;
+        let public_key = key.private_key().public_key_sha256();
+        let pkcs8 = key.private_key().to_pkcs8_der().map_err(|error| StoreError::corrupt("private key", error.to_string()))?;
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                let key_version = match &key {
+                    PreparedKey::Kept(version, _) => *version,
+                    PreparedKey::New(_) => {
+                        let resource = private_keys::get_or_insert_certificate_key(conn, lease.account, issuance.certificate).await?;
+                        private_keys::insert_key_version(conn, masters, lease.account, resource, &pkcs8, public_key).await?
+                    }
+                };
+                let change = OrderChange { key_version_id: Some(key_version.0), csr: Some(csr.clone()), ..OrderChange::default() };
+                self.move_on(conn, order, OrderEvent::Prepared, change, None).await?;
+                let message = "the private key and the certificate request are ready".to_owned();
+                events::record(conn, lease.account, self.event(issuance, Some(order), "key_prepared", message)).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn record_notified(&self, issuance: &Issuance, order: &Order) -> Result<(), StoreError> {
+        let event = || self.event(issuance, Some(order), "ca_notified", "the CA was asked to validate".to_owned());
+        self.advance_with_look(order, OrderEvent::Notified, OrderChange::default, event).await
+    }
+
+    pub(super) async fn record_authorized(&self, issuance: &Issuance, order: &Order, looks: Vec<AuthorizationLook>) -> Result<(), StoreError> {
+        let lease = self.lease;
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                for (id, status) in &looks {
+                    orders::record_authorization(conn, lease.account, *id, *status).await?;
+                }
+                self.move_on(conn, order, OrderEvent::Authorized, OrderChange::default(), None).await?;
+                let message = "the CA has validated every name".to_owned();
+                events::record(conn, lease.account, self.event(issuance, Some(order), "authorized", message)).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// A look that has changed nothing but what it saw: the next one after `pause`.
+    pub(super) async fn record_looked(&self, order: &Order, looks: Vec<AuthorizationLook>, pause: Duration) -> Result<(), StoreError> {
+        let lease = self.lease;
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                for (id, status) in &looks {
+                    orders::record_authorization(conn, lease.account, *id, *status).await?;
+                }
+                let next = database_now(conn).await? + pause;
+                orders::record_poll(conn, lease.account, order, next).await?;
+                issuances::record_step_taken(conn, &lease).await
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn record_finalized(&self, issuance: &Issuance, order: &Order, answer: &OrderState) -> Result<(), StoreError> {
+        let event = || self.event(issuance, Some(order), "finalized", "the CA has the certificate request".to_owned());
+        if answer.status == OrderStatus::Valid {
+            return self.advance(order, OrderEvent::Finalized, OrderChange::default, event).await;
+        }
+        self.advance_with_look(order, OrderEvent::Finalized, OrderChange::default, event).await
+    }
+
+    /// The version, the state of the certificate, the end of the issuance and the removal of the TXT values: all or nothing.
+    pub(super) async fn record_issued(&self, issuance: &Issuance, order: &Order, chain: CertificateChain) -> Result<(), StoreError> {
+        let (lease, certificate) = (self.lease, issuance.certificate);
+        let key_version = order.key_version.ok_or(StoreError::Stale)?;
+        let (not_before, not_after) = (chain.not_before(), chain.not_after());
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                let subject = issuing::get_subject(conn, lease.account, certificate).await?;
+                let version = versions::insert_issued_version(conn, lease.account, certificate, order.id, key_version, &chain).await?;
+                self.move_on(conn, order, OrderEvent::Issued, OrderChange::default(), None).await?;
+                withdraw_challenges(conn, lease.account, order).await?;
+                issuances::end(conn, &lease, IssuanceEvent::Succeeded, None).await?;
+                let renews = subject.auto_renew && subject.account.plan.limits().auto_renew;
+                let next_renewal_at = renews.then(|| renewal_moment(not_before, not_after, None, certificate.0.as_u128()));
+                let issued = Issued { version, not_after, next_renewal_at };
+                issuing::record_issued(conn, lease.account, certificate, issued).await?;
+                let message = format!("issued by {}, valid until {}", chain.issuer(), not_after.format("%Y-%m-%d %H:%M:%S UTC"));
+                let mut event = self.event(issuance, Some(order), "issued", message);
+                event.details = json!({
+                    "version_id": version, "serial": chain.serial_hex(), "fingerprint_sha256": chain.sha256_fingerprint_hex(),
+                    "not_before": not_before, "not_after": not_after,
+                });
+                events::record(conn, lease.account, event).await?;
+                Ok(())
+            })
+        })
+        .await?;
+        tracing::info!(%not_after, "issued");
+        Ok(())
+    }
+
+    async fn advance(
+        &self,
+        order: &Order,
+        event: OrderEvent,
+        change: impl Fn() -> OrderChange + Sync,
+        log: impl Fn() -> NewEvent + Sync,
+    ) -> Result<(), StoreError> {
+        let lease = self.lease;
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                self.move_on(conn, order, event, change(), None).await?;
+                events::record(conn, lease.account, log()).await.map(drop)
+            })
+        })
+        .await
+    }
+
+    /// The same, and the CA is given a moment before it is looked at.
+    async fn advance_with_look(
+        &self,
+        order: &Order,
+        event: OrderEvent,
+        change: impl Fn() -> OrderChange + Sync,
+        log: impl Fn() -> NewEvent + Sync,
+    ) -> Result<(), StoreError> {
+        let lease = self.lease;
+        let pause = self.worker.settings.timing.poll_pause(1, None);
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                let first_look = database_now(conn).await? + pause;
+                self.move_on(conn, order, event, change(), Some(first_look)).await?;
+                events::record(conn, lease.account, log()).await.map(drop)
+            })
+        })
+        .await
+    }
+
+    /// Moves the order on and forgets the failures of the step that is now taken.
+    async fn move_on(
+        &self,
+        conn: &mut Connection,
+        order: &Order,
+        event: OrderEvent,
+        change: OrderChange,
+        next_poll_at: Option<chrono::DateTime<chrono::Utc>>,
+    ) -> Result<(), StoreError> {
+        let status = orders::advance(conn, self.lease.account, order, event, change, next_poll_at).await?;
+        tracing::debug!(from = %order.status, to = %status, event = event.as_str(), "order moved on");
+        issuances::record_step_taken(conn, &self.lease).await
+    }
+
+    pub(super) fn event(&self, issuance: &Issuance, order: Option<&Order>, event: &'static str, message: String) -> NewEvent {
+        NewEvent {
+            certificate: Some(issuance.certificate),
+            issuance: Some(issuance.id),
+            order: order.map(|order| order.id),
+            ..NewEvent::info(event, message)
+        }
+    }
+}
+
+/// The TXT values of an order are wanted no more; the projection of their zone takes them out.
+pub(super) async fn withdraw_challenges(conn: &mut Connection, account: AccountId, order: &Order) -> Result<(), StoreError> {
+    for zone in challenge_records::mark_order_unwanted(conn, account, order.id).await? {
+        zone_projections::request_projection(conn, &zone).await?;
+    }
+    Ok(())
+}
