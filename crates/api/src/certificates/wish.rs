@@ -1,0 +1,170 @@
+//! What a client asks for when it requests a certificate, read and checked (requirements section 7).
+
+use serde::Deserialize;
+use zonecert_domain::id::ZoneId;
+use zonecert_domain::key::KeyAlgorithm;
+use zonecert_domain::name::{InvalidName, NamePolicy, NameSet, NameWish};
+use zonecert_store::certificates::KeyPolicy;
+use zonecert_store::issuing::Environment;
+
+use super::naming;
+use crate::faults::Faults;
+use crate::problem::{FieldError, Problem};
+use crate::text;
+
+const MAX_LABEL_LENGTH: usize = 200;
+
+/// The body of `POST /certificates`. A field that is `null` counts as absent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WishBody {
+    zone_id: String,
+    domain: String,
+    sans: Option<Vec<String>>,
+    wildcard: Option<bool>,
+    include_base: Option<bool>,
+    auto_renew: Option<bool>,
+    name: Option<String>,
+    label: Option<String>,
+    key_algorithm: Option<String>,
+    key_policy: Option<String>,
+    environment: Option<String>,
+    place_order: Option<bool>,
+}
+
+/// A request that is well-formed. Whether it may be had is for the zone, the plan and the other certificates to say.
+#[derive(Debug)]
+pub(super) struct Wish {
+    /// None where the text is no identifier of a zone: then there is no such zone.
+    pub(super) zone: Option<ZoneId>,
+    pub(super) names: NameSet,
+    /// None where nothing was said: as the plan allows.
+    pub(super) auto_renew: Option<bool>,
+    /// None where we choose it.
+    pub(super) name: Option<String>,
+    pub(super) label: Option<String>,
+    pub(super) key_algorithm: KeyAlgorithm,
+    pub(super) key_policy: KeyPolicy,
+    pub(super) environment: Environment,
+    /// Whether it is to be issued now (requirements S0.9, X1).
+    pub(super) place_order: bool,
+}
+
+impl Wish {
+    /// Reads the body. Errors with all that is wrong with it.
+    pub(super) fn parse(body: &WishBody, policy: &NamePolicy) -> Result<Self, Problem> {
+        let mut faults = Faults::default();
+        let names = NameSet::parse(
+            &NameWish {
+                domain: &body.domain,
+                sans: body.sans.as_deref().unwrap_or_default(),
+                wildcard: body.wildcard.unwrap_or(false),
+                include_base: body.include_base.unwrap_or(true),
+            },
+            policy,
+        );
+        let names = names.map_err(|invalid| faults.extend(invalid.into_iter().map(name_fault))).ok();
+        let name = faults.check(body.name.as_deref().map(naming::check).transpose());
+        let label = faults.check(body.label.as_deref().map(|label| text::line("/label", label, MAX_LABEL_LENGTH)).transpose());
+        let key_algorithm = faults.check(key_algorithm(body.key_algorithm.as_deref()));
+        let key_policy = faults.check(key_policy(body.key_policy.as_deref()));
+        let environment = faults.check(environment(body.environment.as_deref()));
+        let wish = (|| {
+            Some(Self {
+                zone: body.zone_id.parse().ok(),
+                names: names?,
+                auto_renew: body.auto_renew,
+                name: name?.map(str::to_owned),
+                label: label?,
+                key_algorithm: key_algorithm?,
+                key_policy: key_policy?,
+                environment: environment?,
+                place_order: body.place_order.unwrap_or(true),
+            })
+        })();
+        faults.finish(wish)
+    }
+}
+
+fn name_fault(invalid: InvalidName) -> FieldError {
+    FieldError::new(invalid.field.pointer(), invalid.error.code(), invalid.error.detail())
+}
+
+fn key_algorithm(given: Option<&str>) -> Result<KeyAlgorithm, FieldError> {
+    choice("/key_algorithm", given, KeyAlgorithm::default(), KeyAlgorithm::parse, &KeyAlgorithm::ALL.map(KeyAlgorithm::as_str))
+}
+
+fn key_policy(given: Option<&str>) -> Result<KeyPolicy, FieldError> {
+    choice("/key_policy", given, KeyPolicy::default(), KeyPolicy::parse, &KeyPolicy::ALL.map(KeyPolicy::as_str))
+}
+
+fn environment(given: Option<&str>) -> Result<Environment, FieldError> {
+    let all = [Environment::Production, Environment::Staging];
+    choice("/environment", given, Environment::Production, Environment::parse, &all.map(Environment::as_str))
+}
+
+/// One of a few words.
+fn choice<T>(
+    pointer: &str,
+    given: Option<&str>,
+    default: T,
+    parse: impl FnOnce(&str) -> Option<T>,
+    words: &[&str],
+) -> Result<T, FieldError> {
+    let Some(given) = given else { return Ok(default) };
+    parse(given).ok_or_else(|| FieldError::new(pointer, "unknown_choice", format!("Give one of {}", words.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parse(body: Value) -> Result<Wish, Problem> {
+        let policy = NamePolicy { allow_special_use: true, ..NamePolicy::default() };
+        Wish::parse(&serde_json::from_value(body).unwrap(), &policy)
+    }
+
+    #[test]
+    fn absent_and_null_fields_take_their_defaults() {
+        let least = json!({"zone_id": ZoneId::new(), "domain": "app.example.test"});
+        let nulls = json!({
+            "zone_id": ZoneId::new(), "domain": "app.example.test", "sans": null, "wildcard": null, "include_base": null,
+            "auto_renew": null, "name": null, "label": null, "key_algorithm": null, "key_policy": null, "environment": null,
+            "place_order": null,
+        });
+        for body in [least, nulls] {
+            let wish = parse(body).unwrap();
+            assert_eq!(wish.names.names().len(), 1);
+            assert_eq!((wish.auto_renew, wish.name, wish.label), (None, None, None));
+            assert_eq!((wish.key_algorithm, wish.key_policy), (KeyAlgorithm::Rsa2048, KeyPolicy::Rotate));
+            assert_eq!((wish.environment, wish.place_order), (Environment::Production, true));
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let problem = parse(json!({
+            "zone_id": "zone_x", "domain": "co.uk", "sans": ["ok.example.test", "a_b.example.test"], "name": "a b", "label": "\u{0}",
+            "key_algorithm": "rsa1024", "key_policy": "", "environment": "prod",
+        }))
+        .unwrap_err();
+        assert_eq!(problem.code(), "invalid_input");
+        let rendered = format!("{problem:?}");
+        for pointer in ["/domain", "/sans/1", "/name", "/label", "/key_algorithm", "/key_policy", "/environment"] {
+            assert!(rendered.contains(&format!("pointer: \"{pointer}\"")), "{pointer}: {rendered}");
+        }
+    }
+
+    #[test]
+    fn a_single_fault_gives_the_problem_its_code() {
+        let problem = parse(json!({"zone_id": "x", "domain": "app.example.test", "sans": ["127.0.0.1"]})).unwrap_err();
+        assert_eq!(problem.code(), "name_is_ip_address");
+    }
+
+    #[test]
+    fn a_text_that_is_no_zone_id_is_a_zone_that_is_not_there() {
+        assert_eq!(parse(json!({"zone_id": "nonsense", "domain": "app.example.test"})).unwrap().zone, None);
+    }
+}

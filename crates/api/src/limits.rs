@@ -1,0 +1,76 @@
+//! What the account's plan holds, and how much of it is used (requirements S3.30, S3.60).
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::HttpResponse;
+use serde::Serialize;
+use zonecert_domain::plan::Plan;
+use zonecert_domain::scope::Scope;
+use zonecert_store::{StoreError, accounts, certificates};
+
+use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::problem::Problem;
+
+/// The route of limits.
+pub(crate) fn routes(config: &mut ServiceConfig) {
+    config.service(web::resource("/limits").get(get));
+}
+
+/// The limits as every list of certificates carries them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct LimitsView {
+    plan: Plan,
+    max_certificates: u32,
+    current_count: i64,
+    wildcard_enabled: bool,
+    auto_renew_enabled: bool,
+    /// More certificates than the plan holds, after a downgrade: those that are there stay, new ones are refused.
+    over_limit: bool,
+}
+
+impl LimitsView {
+    /// The plan's limits, with `current_count` slots in use.
+    pub(crate) fn new(plan: Plan, current_count: i64) -> Self {
+        let limits = plan.limits();
+        Self {
+            plan,
+            max_certificates: limits.max_certificates,
+            current_count,
+            wildcard_enabled: limits.wildcard,
+            auto_renew_enabled: limits.auto_renew,
+            over_limit: current_count > i64::from(limits.max_certificates),
+        }
+    }
+}
+
+async fn get(app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::CertificatesRead)?;
+    let account = caller.account;
+    let body = async move |conn: &mut zonecert_store::Connection| {
+        let plan = accounts::get_account(conn, account).await?.plan;
+        Ok(LimitsView::new(plan, certificates::count_slots(conn, account).await?))
+    };
+    let limits = app.store.tenant::<_, StoreError, _>(account, body).await?;
+    Ok(HttpResponse::Ok().json(limits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_itself_is_not_over_it() {
+        let of = |plan, count| serde_json::to_value(LimitsView::new(plan, count)).unwrap();
+        assert_eq!(
+            of(Plan::Pro, 3),
+            serde_json::json!({
+                "plan": "pro", "max_certificates": 25, "current_count": 3, "wildcard_enabled": false, "auto_renew_enabled": true,
+                "over_limit": false,
+            })
+        );
+        assert_eq!(of(Plan::Plus, 5)["over_limit"], false);
+        assert_eq!(of(Plan::Plus, 6)["over_limit"], true);
+        assert_eq!(of(Plan::Free, 1)["over_limit"], true);
+        assert_eq!(of(Plan::Elite, 0)["wildcard_enabled"], true);
+    }
+}

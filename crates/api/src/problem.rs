@@ -1,0 +1,229 @@
+//! What the API says when it cannot do what was asked: RFC 9457 problem documents. The one place that knows HTTP statuses of errors.
+
+use std::fmt;
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use zonecert_domain::plan::PlanRefusal;
+use zonecert_store::StoreError;
+
+/// The media type of a problem document (RFC 9457 §3).
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// How a client may authenticate (RFC 6750 §3).
+const CHALLENGE: &str = "Bearer realm=\"zonecert\"";
+
+/// An error as the client sees it. Never holds what is internal, and nothing secret.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    errors: Vec<FieldError>,
+    headers: HeaderMap,
+}
+
+/// What is wrong with one value of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Where it stands in the body (RFC 6901), as `/sans/0`; for the query, its parameter, as `?limit`.
+    pub pointer: String,
+    /// What is wrong, for programs. Stable.
+    pub code: &'static str,
+    /// What is wrong and what to do, for a person.
+    pub detail: String,
+}
+
+impl FieldError {
+    /// What is wrong with the value at `pointer`.
+    pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), code, detail: detail.into() }
+    }
+}
+
+/// The document as it travels.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), errors: Vec::new(), headers: HeaderMap::new() }
+    }
+
+    /// 400: what was sent is malformed or breaks a rule.
+    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// 400: these values break rules; there must be at least one. A fault that is alone gives the problem its own code and text.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let problem = match errors.as_slice() {
+            [only] => Self::bad_request(only.code, only.detail.clone()),
+            several => Self::bad_request("invalid_input", format!("{} values are invalid; `errors` names them", several.len())),
+        };
+        problem.with_errors(errors)
+    }
+
+    /// 401: no credential, or none that we accept.
+    pub fn unauthorized(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, detail).with_header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
+    }
+
+    /// 403: known, but not allowed.
+    pub fn forbidden(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    /// 404: absent, or another account's, which answers the same to the byte.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here that this account can see")
+    }
+
+    /// 404 where requirements section 1 fixes the text. Must not depend on whether another account has it.
+    pub fn absent(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, detail)
+    }
+
+    /// 409: does not go with what is there.
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// 413: the body has more bytes than we read.
+    pub(crate) fn too_large(limit_bytes: usize) -> Self {
+        let detail = format!("The body has more than {limit_bytes} bytes; send less");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    }
+
+    /// 415: the body is not what we read.
+    pub(crate) fn unsupported_media_type() -> Self {
+        let detail = "Send the body as JSON, uncompressed, with the header `Content-Type: application/json`";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+    }
+
+    /// 503: something that we need is not to be had right now; worth another try after so many seconds.
+    pub fn unavailable(code: &'static str, detail: impl Into<String>, retry_after_seconds: u32) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).with_header(RETRY_AFTER, HeaderValue::from(retry_after_seconds))
+    }
+
+    /// 500: our fault. Whoever makes one has logged why.
+    pub fn internal() -> Self {
+        let detail = "Something went wrong on our side; it has been logged under the request id in the header X-Request-Id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail)
+    }
+
+    /// The problem for an answer of the framework that has a status only.
+    pub(crate) fn of_status(status: StatusCode, method: &Method) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::not_found(),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                Self::new(status, "method_not_allowed", format!("{method} does nothing here; the header Allow lists what does"))
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(status, "body_too_large", "The body has too many bytes; send less"),
+            status if status.is_client_error() => Self::new(status, "bad_request", "The request cannot be read; check it and send it again"),
+            _ => Self::internal(),
+        }
+    }
+
+    /// The same problem, saying which values are meant.
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// The same problem, with a header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The answer, its `instance` being the path that was asked for.
+    pub(crate) fn render(&self, instance: Option<&str>) -> HttpResponse {
+        let document = Document {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+            instance,
+            errors: &self.errors,
+        };
+        let mut response = HttpResponse::build(self.status);
+        for header in &self.headers {
+            response.insert_header(header);
+        }
+        response.content_type(MEDIA_TYPE).body(serde_json::to_vec(&document).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.render(None)
+    }
+}
+
+/// Logs whatever is ours to mend, once, here.
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::not_found(),
+            StoreError::Stale => Self::conflict("changed_meanwhile", "Somebody else changed it at the same moment; read it and try again"),
+            StoreError::Unavailable(_) => {
+                tracing::error!(error = chain(&error), "the database cannot be reached");
+                Self::unavailable("database_unavailable", "The service cannot reach its database; try again in a few seconds", 5)
+            }
+            _ => Self::caused_by(&error),
+        }
+    }
+}
+
+impl Problem {
+    /// 500 for an error of ours, which is logged here, once.
+    pub(crate) fn caused_by(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error = chain(error), "a request failed");
+        Self::internal()
+    }
+}
+
+/// Requirements section 1: the text is the plan's own.
+impl From<PlanRefusal> for Problem {
+    fn from(refusal: PlanRefusal) -> Self {
+        Self::forbidden(refusal.code(), refusal.detail())
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,39 @@
+//! Free text from people: one line, within bounds.
+
+use crate::problem::FieldError;
+
+/// A line of 1 to `max` characters; white space around it is dropped. `pointer` says where it stands in the body.
+pub(crate) fn line(pointer: &str, text: &str, max: usize) -> Result<String, FieldError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(FieldError::new(pointer, "text_empty", format!("Give at least one character and at most {max}")));
+    }
+    if text.chars().count() > max {
+        return Err(FieldError::new(pointer, "text_too_long", format!("Give at most {max} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(FieldError::new(pointer, "text_has_control_characters", "Leave out line breaks and other control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_trimmed_and_counted_in_characters() {
+        assert_eq!(line("/name", "  Zürich AG ", 9).unwrap(), "Zürich AG");
+        assert_eq!(line("/name", "日本語", 3).unwrap(), "日本語");
+    }
+
+    #[test]
+    fn what_is_empty_too_long_or_no_line_is_refused() {
+        for (text, code) in
+            [("", "text_empty"), (" \n ", "text_empty"), ("abcd", "text_too_long"), ("a\0", "text_has_control_characters"), ("a\nb", "text_has_control_characters")]
+        {
+            let error = line("/name", text, 3).unwrap_err();
+            assert_eq!((error.pointer.as_str(), error.code), ("/name", code), "{text:?}");
+        }
+    }
+}
