@@ -1,0 +1,60 @@
+# Installs the packages named as arguments, and starts, stops and restarts no service by it. Run as root.
+#
+# For the time of the call only:
+# - /usr/sbin/policy-rc.d answers 101 ("forbidden by policy", Debian Policy 9.3.3.1, invoke-rc.d(8)); one that is there already is put
+#   aside, not overwritten, and put back;
+# - /etc/postgresql-common/createcluster.d/ says that a new PostgreSQL gets no cluster `main`;
+# - needrestart restarts nothing.
+# All of it is undone at the end, at an interruption, and, after a kill -9, at the next call.
+set -eu
+
+policy=/usr/sbin/policy-rc.d
+policy_before=$policy.before-zonecert
+mark='made by the Zonecert package installation'
+cluster_dir=/etc/postgresql-common/createcluster.d
+cluster_conf=$cluster_dir/zonecert-no-cluster.conf
+pdns_at_boot=/etc/systemd/system/multi-user.target.wants/pdns.service
+
+restore() {
+    if grep -qs "$mark" "$policy"; then rm -f "$policy"; fi
+    if [ -e "$policy_before" ] || [ -L "$policy_before" ]; then mv -f "$policy_before" "$policy"; fi
+    rm -f "$cluster_conf"
+    if [ -d "$cluster_dir" ]; then rmdir --ignore-fail-on-non-empty --parents "$cluster_dir"; fi
+}
+
+restore
+trap restore EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+if [ -e "$policy" ] || [ -L "$policy" ]; then mv "$policy" "$policy_before"; fi
+printf '#!/bin/sh\n# %s\nexit 101\n' "$mark" > "$policy"
+chmod 755 "$policy"
+mkdir -p "$cluster_dir"
+printf '# %s\ncreate_main_cluster = false\n' "$mark" > "$cluster_conf"
+
+pdns_was_here=no
+if [ -e /lib/systemd/system/pdns.service ] || [ -e /usr/lib/systemd/system/pdns.service ]; then pdns_was_here=yes; fi
+
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+
+# Without standard input, since nobody is asked anything. apt-get waits for another apt-get that holds the lock.
+get() {
+    apt-get -q -o DPkg::Lock::Timeout=300 "$@" < /dev/null
+}
+
+# The package lists are fetched only if they do not know the packages, or are too old to fetch them by.
+if ! get install --simulate --no-install-recommends "$@" > /dev/null 2>&1; then
+    get update
+    get install --yes --no-install-recommends "$@"
+elif ! get install --yes --no-install-recommends "$@"; then
+    get update
+    get install --yes --no-install-recommends "$@"
+fi
+
+# Debian enables a new pdns.service, which at the next boot would take port 53. A service that was here before stays as it was.
+if [ "$pdns_was_here" = no ] && [ -L "$pdns_at_boot" ]; then
+    rm -f "$pdns_at_boot"
+    echo 'pdns.service, new on this machine, is not started at boot (systemctl enable pdns would).'
+fi

@@ -1,0 +1,183 @@
+//! The built `zonecert` binary, run against a stack: [`Product`] is one database with its settings, [`ProductProcess`] one process on it.
+
+mod binary;
+mod keys;
+mod process;
+pub mod setting;
+mod template;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use crate::layout::Layout;
+use crate::process::Spec;
+use crate::shared::unique_label;
+use crate::stack::StackHandle;
+use keys::Keys;
+pub use process::ProductProcess;
+
+const COMMAND_WITHIN: Duration = Duration::from_mins(1);
+
+/// Whom a command of the product talks to the database as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// [`crate::OWNER_ROLE`]: `migrate` and `admin`.
+    Owner,
+    /// [`crate::API_ROLE`]: `serve`.
+    Api,
+    /// [`crate::WORKER_ROLE`]: `work`.
+    Worker,
+}
+
+/// One database of the product with all its settings. Start processes on it with [`Product::serve`] and [`Product::work`].
+pub struct Product {
+    stack: StackHandle,
+    layout: Layout,
+    database: String,
+    binary: PathBuf,
+    keys: Keys,
+    overrides: BTreeMap<String, String>,
+    /// How many processes of each command were started.
+    started: Mutex<BTreeMap<&'static str, usize>>,
+    /// Holds the directory of a database that is for one test only.
+    scratch: Option<TempDir>,
+}
+
+impl Product {
+    /// A new, migrated database with keys of its own: copied from a template that is migrated once per stack and binary.
+    pub async fn fresh(stack: &StackHandle) -> Result<Self> {
+        let scratch = tempfile::Builder::new().prefix("zonecert-product-").tempdir()?;
+        let database = format!("product_{}", unique_label());
+        let mut product = Self::new(stack, scratch.path(), database)?;
+        product.scratch = Some(scratch);
+        let template = template::ensure(&product).await?;
+        stack.postgres.create_database_from_template(&product.database, &template).await?;
+        Ok(product)
+    }
+
+    /// The database `database` with keys in `dir`: both made where they are missing, then migrated.
+    pub async fn kept_in(stack: &StackHandle, dir: &Path, database: &str) -> Result<Self> {
+        let product = Self::new(stack, dir, database.to_owned())?;
+        stack.postgres.ensure_database(database, crate::OWNER_ROLE).await?;
+        product.migrate(database).await?;
+        Ok(product)
+    }
+
+    fn new(stack: &StackHandle, dir: &Path, database: String) -> Result<Self> {
+        let layout = Layout::create(dir)?;
+        let keys = Keys::load_or_create(&layout.part("product")?)?;
+        Ok(Self {
+            stack: stack.clone(),
+            layout,
+            database,
+            binary: binary::find()?,
+            keys,
+            overrides: BTreeMap::new(),
+            started: Mutex::default(),
+            scratch: None,
+        })
+    }
+
+    /// Sets `setting` (one of [`setting`]) for every process started from now on.
+    #[must_use]
+    pub fn with(mut self, setting: &str, value: impl Into<String>) -> Self {
+        self.overrides.insert(setting.to_owned(), value.into());
+        self
+    }
+
+    /// The name of the database.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The stack it runs on.
+    pub fn stack(&self) -> &StackHandle {
+        &self.stack
+    }
+
+    /// URL of the database as `role`.
+    pub fn database_url(&self, role: Role) -> String {
+        self.url_of(&self.database, role)
+    }
+
+    fn url_of(&self, database: &str, role: Role) -> String {
+        match role {
+            Role::Owner => self.stack.postgres.owner_url(database),
+            Role::Api => self.stack.postgres.api_url(database),
+            Role::Worker => self.stack.postgres.worker_url(database),
+        }
+    }
+
+    /// All settings of a process that talks to the database as `role`.
+    pub fn environment(&self, role: Role) -> BTreeMap<String, String> {
+        self.environment_for(&self.database, role)
+    }
+
+    fn environment_for(&self, database: &str, role: Role) -> BTreeMap<String, String> {
+        let mut environment = setting::for_stack(&self.stack, &self.keys);
+        environment.insert(setting::DATABASE_URL.to_owned(), self.url_of(database, role));
+        environment.extend(self.overrides.clone());
+        environment
+    }
+
+    /// Starts `zonecert serve` and waits until it is ready.
+    pub async fn serve(&self) -> Result<ProductProcess> {
+        let name = self.next_name("serve");
+        let address_file = self.layout.root().join("product").join(format!("{name}.address"));
+        let mut spec = self.spec(&name, "serve", Role::Api);
+        spec.env.insert(setting::ADDRESS_FILE.to_owned(), address_file.display().to_string());
+        ProductProcess::start_new(spec, Some(address_file)).await
+    }
+
+    /// Starts `zonecert work`. Any number of them may run at a time.
+    pub async fn work(&self) -> Result<ProductProcess> {
+        let name = self.next_name("work");
+        ProductProcess::start_new(self.spec(&name, "work", Role::Worker), None).await
+    }
+
+    /// Runs a command that ends by itself, such as `admin set-plan …`, and answers what it printed.
+    ///
+    /// # Errors
+    /// When it fails, with what it wrote to standard error.
+    pub async fn run(&self, role: Role, args: &[&str]) -> Result<String> {
+        self.run_on(&self.database, role, args).await
+    }
+
+    async fn migrate(&self, database: &str) -> Result<()> {
+        self.run_on(database, Role::Owner, &["migrate"]).await.map(drop)
+    }
+
+    async fn run_on(&self, database: &str, role: Role, args: &[&str]) -> Result<String> {
+        let mut command = tokio::process::Command::new(&self.binary);
+        command.args(args).env_clear().envs(self.environment_for(database, role)).stdin(Stdio::null()).kill_on_drop(true);
+        // Only the command's own words: an argument may be a password.
+        let shown = format!("zonecert {}", args.iter().take_while(|arg| !arg.starts_with('-')).copied().collect::<Vec<_>>().join(" "));
+        let output = tokio::time::timeout(COMMAND_WITHIN, command.output()).await;
+        let output = output.with_context(|| format!("`{shown}` did not end within {} s", COMMAND_WITHIN.as_secs()))?;
+        let output = output.with_context(|| format!("cannot run {}", self.binary.display()))?;
+        if !output.status.success() {
+            bail!("`{shown}` failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
+        }
+        String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed something other than UTF-8"))
+    }
+
+    /// `serve`, then `serve-2` and so on: the same names in each run, so that a leftover of the last one is found by its record.
+    fn next_name(&self, command: &'static str) -> String {
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = started.entry(command).or_default();
+        *count += 1;
+        if *count == 1 { command.to_owned() } else { format!("{command}-{count}") }
+    }
+
+    fn spec(&self, name: &str, command: &str, role: Role) -> Spec {
+        let mut spec = Spec::new(&self.layout, name, self.binary.clone(), self.layout.root().to_path_buf()).args([command]);
+        spec.env = self.environment(role);
+        spec
+    }
+}

@@ -1,0 +1,51 @@
+//! Project commands: `cargo xtask up`, `cargo xtask test`, `cargo xtask bench`.
+
+mod account;
+mod api;
+mod bench;
+mod cargo;
+mod certificate;
+mod demo;
+mod interrupt;
+mod openssl;
+mod packages;
+mod report;
+mod test;
+mod up;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo xtask",
+    about = "Everything a developer of Zonecert runs, on Debian 12 with a Rust toolchain",
+    max_term_width = 110
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(up::Up),
+    Test(test::Test),
+    #[command(subcommand, about = "Measure")]
+    Bench(bench::Bench),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Up(up) => up.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Test(test) => test.run().await,
+        Command::Bench(bench) => bench.run().await.map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("\nerror: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,72 @@
+//! `cargo xtask test`.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+use zonecert_devstack::{Stack, StackOptions};
+
+use crate::interrupt::Interrupt;
+use crate::report::say;
+use crate::{cargo, packages, workspace};
+
+#[derive(Args)]
+#[command(
+    about = "Check format and lints, then run all tests against real parts",
+    long_about = "Check format and lints, then run unit, integration and whole-system tests against a private PostgreSQL, \
+PowerDNS and Pebble, which are started for it under .dev/test.
+
+Uses cargo-nextest and cargo-deny where they are installed. The summary of the test runner comes last."
+)]
+pub(crate) struct Test {
+    /// Install nothing: list the packages that are missing and end with an error, or go on if there are none
+    #[arg(long)]
+    no_install: bool,
+}
+
+impl Test {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        packages::prepare(self.no_install).await?;
+        Interrupt::listen()?.unless(run_parts()).await
+    }
+}
+
+async fn run_parts() -> Result<ExitCode> {
+    part("format", &["fmt", "--all", "--check"]).await?;
+    part("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).await?;
+    if cargo::has("deny").await? {
+        part("dependencies", &["deny", "check"]).await?;
+    } else {
+        say("dependencies: skipped, cargo-deny is not installed (the GitHub workflow always runs it)");
+    }
+    part("build of zonecert", &["build", "--package", "zonecert"]).await?;
+    let nextest = cargo::has("nextest").await?;
+    if nextest {
+        // nextest leaves these out.
+        part("examples in the documentation", &["test", "--workspace", "--doc", "--quiet"]).await?;
+        part("build of the tests", &["nextest", "run", "--workspace", "--no-run"]).await?;
+    } else {
+        part("build of the tests", &["test", "--workspace", "--no-run"]).await?;
+    }
+
+    let begun = Instant::now();
+    let options = StackOptions { fresh: true, durable: false, progress: say, ..StackOptions::new(workspace::dev("test")?) };
+    let stack = Stack::start(options).await?;
+    say(&format!("parts for the tests: started in {:.1} s", begun.elapsed().as_secs_f64()));
+
+    // From here on only the test runner speaks, so that its summary is last.
+    say(&format!("tests with {}", if nextest { "cargo nextest" } else { "cargo test (cargo-nextest is not installed)" }));
+    let runner: &[&str] = if nextest { &["nextest", "run", "--workspace"] } else { &["test", "--workspace"] };
+    let code = cargo::run_on_stack(runner, &stack.description_file()).await?;
+    stack.stop().await?;
+    Ok(ExitCode::from(code))
+}
+
+async fn part(name: &str, cargo_args: &[&str]) -> Result<()> {
+    say(&format!("{name}: cargo {}", cargo_args.join(" ")));
+    let begun = Instant::now();
+    cargo::run(cargo_args).await?;
+    say(&format!("{name}: well, in {:.1} s", begun.elapsed().as_secs_f64()));
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! `cargo xtask up`.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use zonecert_devstack::product::setting;
+use zonecert_devstack::{Product, ProductProcess, Stack, StackOptions, wait};
+
+use crate::api::Api;
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::report::say;
+use crate::{cargo, demo, packages, workspace};
+
+const DATABASE: &str = "zonecert";
+const LOG_LINES: usize = 15;
+
+#[derive(Args)]
+#[command(
+    about = "Bring up Zonecert on a private PostgreSQL, PowerDNS and ACME CA, and get a real certificate",
+    long_about = "Bring up Zonecert on a private PostgreSQL, PowerDNS and ACME CA, and get a real certificate.
+
+Installs what is missing through apt, without starting any service. Starts private instances of PostgreSQL, PowerDNS (two) and \
+the ACME CA Pebble on free loopback ports, with all their data under .dev/, and the product on them. Creates an account with the \
+zone example.test, verifies the zone by a TXT look-up, and gets a certificate for app.example.test and www.example.test over the \
+REST API. Stays up until Ctrl-C.
+
+A second run goes on from .dev/ with the next name. Logs are in .dev/up/log, the certificate in .dev/demo."
+)]
+pub(crate) struct Up {
+    /// End after the certificate, with status 0 if all is well
+    #[arg(long)]
+    exit: bool,
+    /// First delete what earlier runs have stored under .dev/up and .dev/demo
+    #[arg(long)]
+    fresh: bool,
+    /// Install nothing: list the packages that are missing and end with an error, or go on if there are none
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// All that runs; ended in the order of the fields.
+struct Running {
+    worker: ProductProcess,
+    api: ProductProcess,
+    product: Product,
+    stack: Stack,
+}
+
+impl Up {
+    pub(crate) async fn run(self) -> Result<()> {
+        packages::prepare(self.no_install).await?;
+        let mut interrupt = Interrupt::listen()?;
+        let mut running = interrupt.unless(self.start()).await?;
+        let outcome = running.use_it(self.exit, &mut interrupt).await.map_err(|error| running.explain(error));
+        say("stopping all that was started");
+        running.stop().await?;
+        outcome?;
+        say("stopped");
+        Ok(())
+    }
+
+    async fn start(&self) -> Result<Running> {
+        say("building zonecert");
+        cargo::run(&["build", "--package", "zonecert"]).await?;
+        say("starting PostgreSQL, PowerDNS and Pebble");
+        let dir = workspace::dev("up")?;
+        let demo = workspace::dev("demo")?;
+        if self.fresh && demo.exists() {
+            std::fs::remove_dir_all(&demo).with_context(|| format!("cannot delete {}", demo.display()))?;
+        }
+        let options = StackOptions { fresh: self.fresh, progress: say, ..StackOptions::new(&dir) };
+        let stack = Stack::start(options).await?;
+        let product = Product::kept_in(&stack.handle(), &dir, DATABASE).await?;
+        say(&format!("database {DATABASE} migrated"));
+        let listen = format!("127.0.0.1:{}", stack.port_for("api")?);
+        let product = product.with(setting::LISTEN, listen).with(setting::LOG_FORMAT, "pretty");
+        let api = product.serve().await?;
+        say(&format!("API: {}", api.api_url()));
+        let worker = product.work().await?;
+        say("worker started");
+        Ok(Running { worker, api, product, stack })
+    }
+}
+
+impl Running {
+    /// The demonstration; then, unless `exit`, waits for Ctrl-C.
+    async fn use_it(&mut self, exit: bool, interrupt: &mut Interrupt) -> Result<()> {
+        let account_file = self.stack.dir().join("product").join("demo-account.json");
+        let api = Api::new(self.api.api_url())?;
+        let demo = interrupt.unless(demo::run(&self.product, &api, &account_file)).await?;
+        demo.print(self.api.api_url());
+        if exit {
+            return Ok(());
+        }
+        say(&format!("up; logs are in {}; Ctrl-C stops everything", self.stack.dir().join("log").display()));
+        tokio::select! {
+            () = interrupt.wait() => Ok(()),
+            error = self.until_one_ends() => Err(error),
+        }
+    }
+
+    async fn until_one_ends(&mut self) -> anyhow::Error {
+        loop {
+            if let Err(error) = self.check() {
+                return error;
+            }
+            wait::pause(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// An error that names the part which has ended by itself, with its last log lines.
+    fn check(&mut self) -> Result<()> {
+        self.stack.check()?;
+        self.api.check()?;
+        self.worker.check()
+    }
+
+    /// Adds what helps to understand `error`: which part has ended, or else what API and worker said last.
+    fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        if error.is::<Interrupted>() {
+            return error;
+        }
+        let said = match self.check() {
+            Err(ended) => format!("{ended:#}"),
+            Ok(()) => format!("worker: {}\n\nAPI: {}", self.worker.log_tail(LOG_LINES), self.api.log_tail(LOG_LINES)),
+        };
+        anyhow::anyhow!("{error:#}\n\n{said}")
+    }
+
+    async fn stop(self) -> Result<()> {
+        let Self { mut worker, mut api, product, stack } = self;
+        worker.stop().await?;
+        api.stop().await?;
+        drop(product);
+        stack.stop().await
+    }
+}

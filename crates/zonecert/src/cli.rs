@@ -1,0 +1,109 @@
+//! The command line. Every setting is a flag with a variable; `--help` lists them all.
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::acme::AcmeArgs;
+use crate::settings::api::ApiArgs;
+use crate::settings::database::DatabaseArgs;
+use crate::settings::logs::LogArgs;
+use crate::settings::powerdns::PowerDnsArgs;
+use crate::settings::secrets::MasterKeyArgs;
+use crate::settings::worker::WorkerArgs;
+use crate::{admin, logging, migrate, serve, work};
+
+/// Issues, renews, keeps and delivers TLS certificates for the DNS zones of its customers.
+///
+/// Every setting is a flag and a variable; a flag wins. Start with `migrate`, then run `serve` and `work` as two processes, or `all` as one.
+#[derive(Parser)]
+#[command(name = "zonecert", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    logs: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the REST API.
+    Serve(Box<Serve>),
+    /// Runs the worker: issuance, zones in PowerDNS, sweepers. Any number of them share the work.
+    Work(Box<Work>),
+    /// Runs API and worker in one process.
+    All(Box<All>),
+    /// Makes the tables or brings them up to date, the queue's too. Safe to run at any time, and twice at once.
+    Migrate(migrate::Migrate),
+    /// The operator's commands. They connect as the database's owner and print JSON.
+    #[command(subcommand)]
+    Admin(admin::Admin),
+}
+
+#[derive(Args)]
+struct Serve {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    master_keys: MasterKeyArgs,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+#[derive(Args)]
+struct Work {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    master_keys: MasterKeyArgs,
+    #[command(flatten)]
+    worker: WorkerArgs,
+    #[command(flatten)]
+    acme: AcmeArgs,
+    #[command(flatten)]
+    powerdns: PowerDnsArgs,
+}
+
+#[derive(Args)]
+struct All {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// The database as zonecert_worker: --database-url is the API's, as zonecert_api.
+    #[arg(long, env = "ZONECERT_WORKER_DATABASE_URL", hide_env_values = true, value_name = "ZONECERT_WORKER_DATABASE_URL")]
+    worker_database_url: String,
+    #[command(flatten)]
+    master_keys: MasterKeyArgs,
+    #[command(flatten)]
+    api: ApiArgs,
+    #[command(flatten)]
+    worker: WorkerArgs,
+    #[command(flatten)]
+    acme: AcmeArgs,
+    #[command(flatten)]
+    powerdns: PowerDnsArgs,
+}
+
+/// Runs the command to its end.
+pub(crate) fn run(cli: Cli) -> Result<()> {
+    logging::start(&cli.logs)?;
+    rustls::crypto::aws_lc_rs::default_provider().install_default().map_err(|_| anyhow!("a TLS provider was installed twice"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime could not be started")?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => serve::run(&args.database, &args.master_keys, args.api).await,
+            Command::Work(args) => work::run(&args.database, &args.master_keys, args.worker, args.acme, args.powerdns).await,
+            Command::All(args) => all(*args).await,
+            Command::Migrate(args) => migrate::run(&args).await,
+            Command::Admin(command) => admin::run(command).await,
+        }
+    })
+}
+
+/// Both end when either of them ends: half a service is worse than one that is started again.
+async fn all(args: All) -> Result<()> {
+    let worker_database = args.database.with_url(args.worker_database_url);
+    tokio::try_join!(
+        serve::run(&args.database, &args.master_keys, args.api),
+        work::run(&worker_database, &args.master_keys, args.worker, args.acme, args.powerdns),
+    )?;
+    Ok(())
+}

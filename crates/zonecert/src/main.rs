@@ -1,0 +1,25 @@
+//! `zonecert`: certificates for the DNS zones that you own, as a service.
+
+mod admin;
+mod cli;
+mod logging;
+mod migrate;
+mod serve;
+mod settings;
+mod stop;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zonecert: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
