@@ -43,9 +43,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON platform_data_keys, acme_accounts, zone_
 GRANT USAGE, CREATE ON SCHEMA public TO zonecert_lookup, zonecert_sweep;
 GRANT SELECT (id, account_id, email, deleted_at) ON users TO zonecert_lookup;
 GRANT SELECT (id, account_id, token_sha256) ON refresh_tokens, api_tokens TO zonecert_lookup;
-CREATE POLICY lookup ON users FOR SELECT TO zonecert_lookup USING (true);
-CREATE POLICY lookup ON refresh_tokens FOR SELECT TO zonecert_lookup USING (true);
-CREATE POLICY lookup ON api_tokens FOR SELECT TO zonecert_lookup USING (true);
+-- A policy for a role holds for its members too, and whoever migrates is one (000001_roles): hence the look at who it is.
+CREATE POLICY lookup ON users FOR SELECT TO zonecert_lookup USING (current_user = 'zonecert_lookup');
+CREATE POLICY lookup ON refresh_tokens FOR SELECT TO zonecert_lookup USING (current_user = 'zonecert_lookup');
+CREATE POLICY lookup ON api_tokens FOR SELECT TO zonecert_lookup USING (current_user = 'zonecert_lookup');
 
 CREATE FUNCTION lookup_user(wanted_email text) RETURNS TABLE (account_id uuid, id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -64,10 +65,10 @@ $$;
 GRANT SELECT (id, account_id, status, next_wake_at, woken_at, lease_expires_at) ON issuances TO zonecert_sweep;
 GRANT SELECT (id, dns_zone, name, value, unwanted_at), DELETE ON challenge_records TO zonecert_sweep;
 GRANT SELECT (name, mode, status, deleted_at) ON zones TO zonecert_sweep;
-CREATE POLICY sweep ON issuances FOR SELECT TO zonecert_sweep USING (true);
-CREATE POLICY sweep ON challenge_records FOR SELECT TO zonecert_sweep USING (true);
-CREATE POLICY sweep_delete ON challenge_records FOR DELETE TO zonecert_sweep USING (unwanted_at IS NOT NULL);
-CREATE POLICY sweep ON zones FOR SELECT TO zonecert_sweep USING (true);
+CREATE POLICY sweep ON issuances FOR SELECT TO zonecert_sweep USING (current_user = 'zonecert_sweep');
+CREATE POLICY sweep ON challenge_records FOR SELECT TO zonecert_sweep USING (current_user = 'zonecert_sweep');
+CREATE POLICY sweep_delete ON challenge_records FOR DELETE TO zonecert_sweep USING (current_user = 'zonecert_sweep' AND unwanted_at IS NOT NULL);
+CREATE POLICY sweep ON zones FOR SELECT TO zonecert_sweep USING (current_user = 'zonecert_sweep');
 
 CREATE FUNCTION sweep_issuances(grace interval, batch integer) RETURNS TABLE (account_id uuid, id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$

@@ -1,1 +1,164 @@
-//! x
+//! The product as its users meet it: two processes, a database of its own, and clients that speak HTTP.
+
+mod client;
+mod openssl;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use zonecert_devstack::StackHandle;
+use zonecert_devstack::product::{Product, ProductProcess, Role, setting};
+use zonecert_devstack::unique_label;
+
+pub use client::{Answer, Client};
+pub use openssl::{check_download, names_of};
+
+/// Longer than anything that is awaited takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The product on a database of its own: one API, one worker.
+pub struct System {
+    /// Database and settings.
+    pub product: Product,
+    /// `zonecert serve`.
+    pub api: ProductProcess,
+    /// `zonecert work`.
+    pub worker: ProductProcess,
+}
+
+impl System {
+    /// Starts with propagation cut to half a second, and lost work found within seconds.
+    pub async fn start(stack: &StackHandle) -> Result<Self> {
+        Self::start_with(stack, |product| product).await
+    }
+
+    /// The same, with settings changed by `adjust`.
+    pub async fn start_with(stack: &StackHandle, adjust: impl FnOnce(Product) -> Product) -> Result<Self> {
+        let product = Product::fresh(stack)
+            .await?
+            .with(setting::PROPAGATION_SECONDS, "0.5")
+            .with(setting::LEASE_SECONDS, "3")
+            .with(setting::SWEEP_INTERVAL_SECONDS, "1");
+        let product = adjust(product);
+        let (api, worker) = tokio::try_join!(product.serve(), product.work())?;
+        Ok(Self { product, api, worker })
+    }
+
+    /// A new account on this plan, and a client that has signed in as its owner.
+    pub async fn account(&self, plan: &str) -> Result<Account> {
+        let email = format!("{}@customers.test", unique_label());
+        let created = self.product.run(Role::Owner, &["admin", "create-account", "--email", &email, "--plan", plan]).await?;
+        let created: Value = serde_json::from_str(&created)?;
+        let password = created["user"]["password"].as_str().context("create-account prints the password it made")?.to_owned();
+        let anonymous = Client::new(self.api.api_url(), None)?;
+        let login = anonymous.post("/auth/login", &json!({ "email": email, "password": password })).await?.expect(200)?;
+        let access_token = login["access_token"].as_str().context("access_token")?.to_owned();
+        let client = Client::new(self.api.api_url(), Some(&access_token))?;
+        Ok(Account { email, password, access_token, client })
+    }
+
+    /// A zone of that account, proven by the TXT record at the customer's DNS of today.
+    pub async fn verified_zone(&self, account: &Account) -> Result<Zone> {
+        let name = format!("{}.test", unique_label());
+        self.verified_zone_named(account, &name).await
+    }
+
+    /// The same for a zone of this name.
+    pub async fn verified_zone_named(&self, account: &Account, name: &str) -> Result<Zone> {
+        let zone = account.client.post("/zones", &json!({ "name": name })).await?.expect(201)?;
+        let id = zone["id"].as_str().context("id")?.to_owned();
+        let (record, value) = (&zone["verification"]["record"], &zone["verification"]["value"]);
+        let dns = &self.product.stack().customer_dns;
+        dns.ensure_zone(name, &["ns1.customer.test"]).await?;
+        dns.add_txt(name, record.as_str().context("record")?, value.as_str().context("value")?).await?;
+        let verified = account.client.post(&format!("/zones/{id}/verify"), &json!({})).await?.expect(200)?;
+        anyhow::ensure!(verified["status"] == "verified", "{verified}");
+        Ok(Zone { id, name: name.to_owned() })
+    }
+
+    /// The database, as its superuser: for what no API shows.
+    pub async fn database(&self) -> Result<tokio_postgres::Client> {
+        self.product.stack().postgres.connect_as_admin(self.product.database()).await
+    }
+
+    /// Waits until no TXT record is left at any `_acme-challenge` name of a zone.
+    pub async fn challenges_are_gone(&self, zone: &str) -> Result<()> {
+        let dns = &self.product.stack().powerdns;
+        zonecert_devstack::wait::until("no challenge left", PATIENCE, async || {
+            Ok(dns.challenge_values(zone).await?.is_empty().then_some(()))
+        })
+        .await
+    }
+}
+
+/// Somebody's account.
+pub struct Account {
+    /// The owner's address.
+    pub email: String,
+    /// The owner's password.
+    pub password: String,
+    /// What the client sends.
+    pub access_token: String,
+    /// Signed in as the owner.
+    pub client: Client,
+}
+
+/// A zone in an account.
+pub struct Zone {
+    /// `zone_…`
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Account {
+    /// Requests a certificate for names below the zone: `www` is `www.<zone>`, the empty string its apex.
+    pub async fn request(&self, zone: &Zone, domain: &str, sans: &[&str]) -> Result<String> {
+        let name = |label: &&str| if label.is_empty() { zone.name.clone() } else { format!("{label}.{}", zone.name) };
+        let wish = json!({ "zone_id": zone.id, "domain": name(&domain), "sans": sans.iter().map(name).collect::<Vec<_>>() });
+        let certificate = self.client.post("/certificates", &wish).await?.expect(202)?;
+        Ok(certificate["id"].as_str().context("id")?.to_owned())
+    }
+
+    /// The certificate as it is now.
+    pub async fn certificate(&self, id: &str) -> Result<Value> {
+        self.client.get(&format!("/certificates/{id}")).await?.expect(200)
+    }
+
+    /// Its log, oldest first.
+    pub async fn log(&self, id: &str) -> Result<Vec<Value>> {
+        let page = self.client.get(&format!("/certificates/{id}/logs?limit=100")).await?.expect(200)?;
+        Ok(page["logs"].as_array().context("logs")?.clone())
+    }
+
+    /// Waits until the certificate has this status.
+    pub async fn becomes(&self, id: &str, status: &str) -> Result<Value> {
+        let outcome = zonecert_devstack::wait::until(&format!("{id} is {status}"), PATIENCE, async || {
+            let answer = self.client.get(&format!("/certificates/{id}")).await?;
+            // The API says so while its database is away, and clients try again.
+            if answer.status == 503 {
+                return Ok(None);
+            }
+            let certificate = answer.expect(200)?;
+            Ok((certificate["status"] == status).then_some(certificate))
+        })
+        .await;
+        match outcome {
+            Ok(certificate) => Ok(certificate),
+            Err(error) => {
+                let log = self.log(id).await.unwrap_or_default();
+                let lines: Vec<String> = log.iter().map(|entry| format!("{} {}", entry["event"], entry["message"])).collect();
+                Err(error.context(format!("its log:\n{}", lines.join("\n"))))
+            }
+        }
+    }
+
+    /// Waits until its log holds this event.
+    pub async fn logs(&self, id: &str, event: &str) -> Result<Value> {
+        zonecert_devstack::wait::until(&format!("{id} logs {event}"), PATIENCE, async || {
+            Ok(self.log(id).await?.into_iter().find(|entry| entry["event"] == event))
+        })
+        .await
+    }
+}

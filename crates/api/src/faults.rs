@@ -17,13 +17,12 @@ impl Faults {
         self.0.extend(faults);
     }
 
-    /// 400 with all of them, or `value`, which is there if nothing was wrong. A fault that is alone gives the problem its own code and text.
+    /// 400 with all of them, or `value`, which is there if nothing was wrong.
     pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Problem> {
-        match (self.0.as_slice(), value) {
-            ([], Some(value)) => Ok(value),
-            ([], None) => Err(Problem::internal()),
-            ([only], _) => Err(Problem::bad_request(only.code, only.detail.clone()).with_errors(self.0)),
-            (_, _) => Err(Problem::invalid(self.0)),
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            None if self.0.is_empty() => Err(Problem::internal()),
+            _ => Err(Problem::invalid(self.0)),
         }
     }
 }

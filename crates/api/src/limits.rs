@@ -1,7 +1,7 @@
 //! What the account's plan holds, and how much of it is used (requirements S3.30, S3.60).
 
-use actix_web::web::{self, ServiceConfig};
 use actix_web::HttpResponse;
+use actix_web::web::{self, ServiceConfig};
 use serde::Serialize;
 use zonecert_domain::plan::Plan;
 use zonecert_domain::scope::Scope;

@@ -21,9 +21,12 @@ impl Limit {
     /// Reads the parameter `limit`: 1 to 100, 50 where it is absent.
     pub(crate) fn parse(given: Option<&str>) -> Result<Self, FieldError> {
         let Some(given) = given else { return Ok(Self(DEFAULT_LIMIT)) };
-        given.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).map(Self).ok_or_else(|| {
-            FieldError::new("?limit", "limit_out_of_range", format!("`limit` is a whole number from 1 to {MAX_LIMIT}"))
-        })
+        given
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+            .map(Self)
+            .ok_or_else(|| FieldError::new("?limit", "limit_out_of_range", format!("`limit` is a whole number from 1 to {MAX_LIMIT}")))
     }
 
     /// How many rows to read: one more than the page has, which tells whether there is another page.

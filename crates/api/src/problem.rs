@@ -132,7 +132,9 @@ impl Problem {
                 Self::new(status, "method_not_allowed", format!("{method} does nothing here; the header Allow lists what does"))
             }
             StatusCode::PAYLOAD_TOO_LARGE => Self::new(status, "body_too_large", "The body has too many bytes; send less"),
-            status if status.is_client_error() => Self::new(status, "bad_request", "The request cannot be read; check it and send it again"),
+            status if status.is_client_error() => {
+                Self::new(status, "bad_request", "The request cannot be read; check it and send it again")
+            }
             _ => Self::internal(),
         }
     }
@@ -226,4 +228,61 @@ impl From<PlanRefusal> for Problem {
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::CONTENT_TYPE;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    async fn document(problem: &Problem) -> Value {
+        let response = problem.render(Some("/api/v1/certificates"));
+        assert_eq!(response.headers().get(CONTENT_TYPE).unwrap(), MEDIA_TYPE);
+        serde_json::from_slice(&actix_web::body::to_bytes(response.into_body()).await.unwrap()).unwrap()
+    }
+
+    #[actix_web::test]
+    async fn a_document_has_all_members() {
+        let field = FieldError::new("/domain", "not_under_zone", "b is not under a");
+        assert_eq!(
+            document(&Problem::bad_request("domain_not_under_zone", "Domain not under zone").with_errors(vec![field])).await,
+            json!({
+                "type": "about:blank", "title": "Bad Request", "status": 400, "detail": "Domain not under zone",
+                "code": "domain_not_under_zone", "instance": "/api/v1/certificates",
+                "errors": [{"pointer": "/domain", "code": "not_under_zone", "detail": "b is not under a"}],
+            })
+        );
+    }
+
+    #[actix_web::test]
+    async fn a_refusal_of_the_plan_keeps_its_exact_text() {
+        let document = document(&PlanRefusal::PaidPlanRequired.into()).await;
+        assert_eq!(document["detail"], "Certificate management requires paid subscription");
+        assert_eq!((&document["status"], &document["code"]), (&json!(403), &json!("paid_plan_required")));
+    }
+
+    #[actix_web::test]
+    async fn what_the_database_says_stays_inside() {
+        for error in [
+            StoreError::Unavailable("no pg_hba.conf entry for host 10.0.0.7".to_owned()),
+            StoreError::Constraint("users_email_key".to_owned()),
+            StoreError::corrupt("accounts.plan", "gold"),
+        ] {
+            let text = document(&error.into()).await.to_string();
+            assert!(!text.contains("pg_hba") && !text.contains("users_") && !text.contains("gold"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_store_has_its_status() {
+        let status = |error: StoreError| Problem::from(error).status_code().as_u16();
+        assert_eq!(status(StoreError::NotFound), 404);
+        assert_eq!(status(StoreError::Stale), 409);
+        assert_eq!(status(StoreError::Constraint("x".to_owned())), 500);
+        let down = Problem::from(StoreError::Unavailable(String::new()));
+        assert_eq!((down.status_code().as_u16(), down.code()), (503, "database_unavailable"));
+        assert_eq!(down.render(None).headers().get(RETRY_AFTER).unwrap(), "5");
+    }
 }

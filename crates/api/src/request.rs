@@ -12,7 +12,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures::StreamExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 use zeroize::Zeroizing;
@@ -88,19 +88,26 @@ async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload)
     }
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     let bytes = collect(payload, announced.unwrap_or(0)).await?;
+    check_is_object(&bytes)?;
     let mut json = serde_json::Deserializer::from_slice(&bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().clone();
-        describe(&path, &error.into_inner())
-    })?;
-    json.end().map_err(|error| malformed(&error))?;
-    Ok(value)
+    serde_path_to_error::deserialize(&mut json).map_err(|error| describe(error.path(), error.inner()))
+}
+
+/// Malformed JSON is told before anything else is said of it. An array is refused here, since serde would take it for an object whose
+/// fields come in order.
+fn check_is_object(json: &[u8]) -> Result<(), Problem> {
+    serde_json::from_slice::<IgnoredAny>(json).map_err(|error| malformed(&error))?;
+    if json.trim_ascii_start().first() == Some(&b'{') {
+        return Ok(());
+    }
+    Err(Problem::invalid(vec![FieldError::new("", "wrong_type", "The body must be a JSON object, in braces")]))
 }
 
 fn is_plain_json(request: &HttpRequest) -> bool {
-    let json = request.mime_type().ok().flatten().is_some_and(|mime| {
-        mime.essence_str() == "application/json" && mime.get_param("charset").is_none_or(|charset| charset == "utf-8")
-    });
+    let json =
+        request.mime_type().ok().flatten().is_some_and(|mime| {
+            mime.essence_str() == "application/json" && mime.get_param("charset").is_none_or(|charset| charset == "utf-8")
+        });
     json && request.headers().get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
 }
 
@@ -132,12 +139,13 @@ fn describe(path: &Path, error: &serde_json::Error) -> Problem {
     let text = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
     let pointer = pointer(path);
     // serde tells these apart by their words alone; a test holds it to them.
-    let field = if let Some(name) = text.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+    let named = |kind: &str| text.strip_prefix(kind).and_then(|rest| rest.strip_prefix(" field `")?.split('`').next());
+    let field = if let Some(name) = named("missing") {
         FieldError::new(format!("{pointer}/{}", escape(name)), "required", "This field is required")
-    } else if text.starts_with("unknown field ") {
+    } else if let Some(name) = named("duplicate") {
+        FieldError::new(format!("{pointer}/{}", escape(name)), "duplicate_field", "This field is there twice; send it once")
+    } else if named("unknown").is_some() {
         FieldError::new(pointer, "unknown_field", shorten(text.to_owned()))
-    } else if text.starts_with("duplicate field ") {
-        FieldError::new(pointer, "duplicate_field", shorten(text.to_owned()))
     } else if text.starts_with("invalid type: ") {
         FieldError::new(pointer, "wrong_type", shorten(text.to_owned()))
     } else {

@@ -12,8 +12,11 @@ use hickory_resolver::proto::rr::RData;
 
 use crate::settings::SettingsError;
 
-/// Patience with the servers; a second try follows. Recursive resolvers give up on a zone's dead name servers after some seconds themselves.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Patience with the servers; a second try follows.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2500);
+
+/// Patience with a resolver that is asked only for a sign of life.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Patience with the whole look-up, so that nobody's request hangs on somebody's dead name servers.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,14 +68,24 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
 pub(crate) async fn look_up_txt(resolver: &TokioResolver, name: &str) -> TxtAnswer {
     // Without the dot, the search list of the operating system would be tried as well.
     let looked_up = tokio::time::timeout(LOOK_UP_TIMEOUT, resolver.txt_lookup(format!("{name}."))).await;
-    match looked_up {
+    let answer = match looked_up {
         Ok(Ok(lookup)) => {
             let values: Vec<String> = lookup.answers().iter().filter_map(|record| txt(&record.data)).collect();
             if values.is_empty() { TxtAnswer::NoTxt(None) } else { TxtAnswer::Values(values) }
         }
         Ok(Err(error)) => failed(error),
         Err(_) => TxtAnswer::TimedOut,
+    };
+    if answer == TxtAnswer::TimedOut && !is_alive(resolver).await {
+        return TxtAnswer::Unreachable("no answer to anything".to_owned());
     }
+    answer
+}
+
+/// Tells a resolver that is gone from one that waits for a zone's dead name servers: every resolver knows the root, or refuses at once.
+async fn is_alive(resolver: &TokioResolver) -> bool {
+    let answer = tokio::time::timeout(PROBE_TIMEOUT, resolver.ns_lookup(".")).await;
+    !matches!(answer, Err(_) | Ok(Err(NetError::Timeout | NetError::Io(_) | NetError::NoConnections)))
 }
 
 fn txt(data: &RData) -> Option<String> {

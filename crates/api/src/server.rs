@@ -28,20 +28,11 @@ impl Server {
         let (threads, patience) = (app.settings.threads, app.settings.stop_patience);
         let data = web::Data::from(app);
         let factory = move || {
-            actix_web::App::new()
-                .app_data(data.clone())
-                .configure(routes::routes)
-                .wrap(NormalizePath::trim())
-                .wrap(from_fn(trace::observe))
+            actix_web::App::new().app_data(data.clone()).configure(routes::routes).wrap(NormalizePath::trim()).wrap(from_fn(trace::observe))
         };
-        let server = HttpServer::new(factory)
-            .workers(threads.get())
-            .shutdown_timeout(patience.as_secs())
-            .disable_signals()
-            .listen(listener)?
-            .run();
+        let server =
+            HttpServer::new(factory).workers(threads.get()).shutdown_timeout(patience.as_secs()).disable_signals().listen(listener)?.run();
         let handle = server.handle();
-        tracing::info!(%address, "the API answers");
         Ok(Self { address, handle, task: tokio::spawn(server) })
     }
 

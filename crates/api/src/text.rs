@@ -29,9 +29,13 @@ mod tests {
 
     #[test]
     fn what_is_empty_too_long_or_no_line_is_refused() {
-        for (text, code) in
-            [("", "text_empty"), (" \n ", "text_empty"), ("abcd", "text_too_long"), ("a\0", "text_has_control_characters"), ("a\nb", "text_has_control_characters")]
-        {
+        for (text, code) in [
+            ("", "text_empty"),
+            (" \n ", "text_empty"),
+            ("abcd", "text_too_long"),
+            ("a\0", "text_has_control_characters"),
+            ("a\nb", "text_has_control_characters"),
+        ] {
             let error = line("/name", text, 3).unwrap_err();
             assert_eq!((error.pointer.as_str(), error.code), ("/name", code), "{text:?}");
         }

@@ -25,7 +25,10 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (X_FRAME_OPTIONS, "DENY"),
 ];
 
-pub(crate) async fn observe(mut request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
+pub(crate) async fn observe(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let id = RequestId::accept_or_make(request.headers());
     let span = tracing::info_span!("request", request_id = %id, account = field::Empty);
@@ -39,11 +42,8 @@ pub(crate) async fn observe(mut request: ServiceRequest, next: Next<impl Message
     let answer = next.call(request).instrument(span.clone()).await?.map_into_boxed_body();
     let (request, answer) = answer.into_parts();
     let code = problem_code(&answer);
-    let mut answer = if answer.status().is_client_error() || answer.status().is_server_error() {
-        as_problem(answer, &method, &path)
-    } else {
-        answer
-    };
+    let mut answer =
+        if answer.status().is_client_error() || answer.status().is_server_error() { as_problem(answer, &method, &path) } else { answer };
     set_headers(answer.headers_mut(), &id);
     let answer = ServiceResponse::new(request, answer);
     log(&span, &method, &answer, code, started);

@@ -74,14 +74,20 @@ impl Layout {
     /// Deletes all that a stack and the product running on it have stored here, and nothing else.
     pub(crate) fn remove_data(&self) -> Result<()> {
         crate::postgres::home::remove(self)?;
-        for entry in ["powerdns", "customer-dns", "pebble", "product", "log"] {
+        for entry in ["powerdns", "customer-dns", "pebble", "product"] {
             remove_dir(&self.root.join(entry))?;
         }
         for entry in ["stack.json", "secrets.json", "ports.json"] {
             remove_file(&self.root.join(entry))?;
         }
-        fs::create_dir_all(self.root.join("log"))?;
         Ok(())
+    }
+
+    /// Logs speak of one run.
+    pub(crate) fn begin_logs(&self) -> Result<()> {
+        let logs = self.root.join("log");
+        remove_dir(&logs)?;
+        private_dir(&logs)
     }
 }
 

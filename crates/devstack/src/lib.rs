@@ -6,7 +6,7 @@
 //! let stack = zonecert_devstack::shared().await?;
 //! let product = zonecert_devstack::Product::fresh(&stack).await?;
 //! let api = product.serve().await?;
-//! let worker = product.work().await?;
+//! let mut worker = product.work().await?;
 //! println!("{} is up", api.api_url());
 //! worker.kill().await?; // SIGKILL; `stop` is SIGTERM
 //! # Ok(())

@@ -15,7 +15,7 @@ use crate::leftover::Record;
 use crate::user::User;
 use crate::{keeper, leftover, program, wait};
 
-/// After this the orderly signal is followed by SIGKILL.
+/// How long the servers may take to end.
 pub(crate) const ORDERLY_END: Duration = Duration::from_secs(10);
 const LOG_LINES_IN_ERRORS: usize = 15;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -33,6 +33,8 @@ pub(crate) struct Spec {
     pub(crate) user: Option<User>,
     /// Asks for an orderly end.
     pub(crate) end_signal: Signal,
+    /// How long it may take to end before SIGKILL follows.
+    pub(crate) end_within: Duration,
     /// Sent by the kernel when our process dies, however it dies; a name that setpriv(1) knows.
     pub(crate) death_signal: &'static str,
     pub(crate) log: PathBuf,
@@ -50,6 +52,7 @@ impl Spec {
             cwd,
             user: None,
             end_signal: Signal::TERM,
+            end_within: ORDERLY_END,
             death_signal: "KILL",
             log: layout.log(name),
             pid_file: layout.pid_file(name),
@@ -74,6 +77,8 @@ impl Spec {
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LANG", "C.UTF-8")
+            // Logs go to files (no-color.org).
+            .env("NO_COLOR", "1")
             .envs(&self.env)
             .current_dir(&self.cwd)
             .stdin(Stdio::null())
@@ -176,7 +181,7 @@ impl Process {
         Ok(())
     }
 
-    /// Ends the process in an orderly way: its signal, ten seconds, SIGKILL.
+    /// Ends the process in an orderly way: its signal, some patience, SIGKILL.
     pub(crate) async fn end(self) -> Result<()> {
         tokio::task::spawn_blocking(move || drop(self)).await.context("the end of a process was not awaited")
     }
@@ -186,7 +191,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         if self.exited().is_none() {
             let asked = kill_process(Pid::from_child(&self.child), self.spec.end_signal).is_ok();
-            if !asked || !wait::blocking_until(ORDERLY_END, || self.exited().is_some()) {
+            if !asked || !wait::blocking_until(self.spec.end_within, || self.exited().is_some()) {
                 // Both fail only when the process is gone already.
                 let _ = self.child.kill();
                 let _ = self.child.wait();

@@ -109,6 +109,7 @@ impl Stack {
         if options.fresh {
             layout.remove_data()?;
         }
+        layout.begin_logs()?;
         let (ports, secrets) = (Ports::load(&layout)?, Secrets::load_or_create(&layout)?);
         let ready = |part: String| (options.progress)(&part);
 

@@ -23,6 +23,19 @@ pub const CHALLENGE_LABEL: &str = "_acme-challenge";
 /// Longest name in characters that leaves room for `_acme-challenge.` in the 253 of a DNS name (RFC 1035 §2.3.4, RFC 8555 §8.4).
 pub const MAX_NAME_LENGTH: usize = 253 - CHALLENGE_LABEL.len() - 1;
 
+/// How many challenge values of ours are put at one name at a time, so that an answer with all of them, and one foreign value beside them, fits
+/// into 512 octets (RFC 1035 §4.2.1): there are validators that ask by UDP alone. At least 2, for a wildcard and its base.
+pub fn challenge_capacity(record_name: &str) -> usize {
+    const ANSWER: usize = 512;
+    const HEADER: usize = 12;
+    /// Root label, length of the first label, type, class.
+    const QUESTION: usize = 6;
+    /// Pointer to the name, type, class, TTL, length; then 43 characters of base64url with their length.
+    const RECORD: usize = 12 + 44;
+    let room = ANSWER.saturating_sub(HEADER + QUESTION + record_name.len());
+    (room / RECORD).saturating_sub(1).max(2)
+}
+
 /// A DNS name that a certificate can carry: lower-case A-labels, no trailing dot, perhaps `*.` in front.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DnsName(String);

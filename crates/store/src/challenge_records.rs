@@ -68,6 +68,16 @@ pub async fn insert_challenge_records(
     Ok(())
 }
 
+/// How many values of this account stand at a name or are about to, those that are to go and have not been seen to be gone included.
+pub async fn count_values(conn: &mut Connection, account: AccountId, name: &str) -> Result<usize, StoreError> {
+    let count: i64 = challenge_records::table
+        .filter(challenge_records::account_id.eq(account.0).and(challenge_records::name.eq(name)))
+        .count()
+        .get_result(conn)
+        .await?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
 /// Says that an order wants nothing to be seen any more. Returns the zones in which it did until now, each once and in order, so that two
 /// callers never wait for each other in a circle when they ask for the projections. Can be repeated.
 pub async fn mark_order_unwanted(conn: &mut Connection, account: AccountId, order: OrderId) -> Result<Vec<String>, StoreError> {

@@ -46,6 +46,10 @@ pub(crate) async fn get_data_key(conn: &mut Connection, masters: &MasterKeys, ac
     unwrap(masters, account, row)
 }
 
-fn unwrap(masters: &MasterKeys, account: AccountId, (data_key_id, master_key_id, bytes): (Uuid, String, Vec<u8>)) -> Result<DataKey, StoreError> {
+fn unwrap(
+    masters: &MasterKeys,
+    account: AccountId,
+    (data_key_id, master_key_id, bytes): (Uuid, String, Vec<u8>),
+) -> Result<DataKey, StoreError> {
     Ok(masters.unwrap(&WrappedDataKey { data_key_id, master_key_id, bytes }, KeyOwner::Account(account.0))?)
 }

@@ -1,7 +1,7 @@
 //! Issuances: their lease, what the next step depends on, and how they rest and end.
 //!
 //! Whoever works on an issuance holds its lease. Every write of theirs begins with [`guard`], which fails with [`StoreError::Stale`] once
-//! somebody else has taken the lease over: the fence has moved.
+//! somebody else has taken the lease over: the fence has moved. The functions here that take a [`Lease`] check the fence themselves, too.
 
 use std::time::Duration;
 
@@ -133,19 +133,13 @@ pub async fn renew_lease(conn: &mut Connection, lease: &Lease, ttl: Duration) ->
     .bind::<sql_types::Double, _>(ttl.as_secs_f64())
     .execute(conn)
     .await?;
-    if renewed == 1 { Ok(()) } else { Err(StoreError::Stale) }
+    changed_one(renewed)
 }
 
 /// Begins a write of the holder of the lease: locks the row, and errors with [`StoreError::Stale`] when the lease is somebody else's.
 pub async fn guard(conn: &mut Connection, lease: &Lease) -> Result<(), StoreError> {
-    let held = issuances::table
-        .filter(issuances::id.eq(lease.issuance.0).and(issuances::fence.eq(lease.fence)).and(issuances::status.eq("active")))
-        .select(issuances::id)
-        .for_no_key_update()
-        .first::<Uuid>(conn)
-        .await
-        .optional()?;
-    held.map(drop).ok_or(StoreError::Stale)
+    let row = held(*lease).select(issuances::id).for_no_key_update().first::<Uuid>(conn).await.optional()?;
+    row.map(drop).ok_or(StoreError::Stale)
 }
 
 /// An issuance, its live order and the database's clock.
@@ -193,7 +187,7 @@ pub async fn database_now(conn: &mut Connection) -> Result<DateTime<Utc>, StoreE
 
 /// A step was taken: forgets the failures in a row.
 pub async fn record_step_taken(conn: &mut Connection, lease: &Lease) -> Result<(), StoreError> {
-    diesel::update(issuances::table.filter(issuances::id.eq(lease.issuance.0).and(issuances::step_failures.ne(0))))
+    diesel::update(held(*lease).filter(issuances::step_failures.ne(0)))
         .set((issuances::step_failures.eq(0), issuances::failure.eq(None::<serde_json::Value>)))
         .execute(conn)
         .await?;
@@ -202,28 +196,30 @@ pub async fn record_step_taken(conn: &mut Connection, lease: &Lease) -> Result<(
 
 /// A step could not be taken: the same step again after `delay`. The lease is kept.
 pub async fn record_step_failed(conn: &mut Connection, lease: &Lease, failure: serde_json::Value) -> Result<(), StoreError> {
-    diesel::update(issuances::table.filter(issuances::id.eq(lease.issuance.0)))
+    let changed = diesel::update(held(*lease))
         .set((issuances::step_failures.eq(issuances::step_failures + 1), issuances::failure.eq(failure)))
         .execute(conn)
         .await?;
-    Ok(())
+    changed_one(changed)
 }
 
 /// An attempt failed: rests until the next, gives the lease back and sends the job for then.
 pub async fn rest(conn: &mut Connection, lease: &Lease, delay: Duration, failure: serde_json::Value) -> Result<(), StoreError> {
-    diesel::update(issuances::table.filter(issuances::id.eq(lease.issuance.0)))
+    let changed = diesel::update(held(*lease))
         .set((issuances::attempts.eq(issuances::attempts + 1), issuances::step_failures.eq(0), issuances::failure.eq(failure)))
         .execute(conn)
         .await?;
+    changed_one(changed)?;
     release(conn, lease, delay).await
 }
 
 /// Gives the lease back and sends the job for the next step, due after `delay`.
 pub async fn release(conn: &mut Connection, lease: &Lease, delay: Duration) -> Result<(), StoreError> {
-    diesel::update(issuances::table.filter(issuances::id.eq(lease.issuance.0)))
+    let changed = diesel::update(held(*lease))
         .set((issuances::lease_owner.eq(None::<String>), issuances::lease_expires_at.eq(None::<DateTime<Utc>>)))
         .execute(conn)
         .await?;
+    changed_one(changed)?;
     wake(conn, lease.issuance, delay).await?;
     Ok(())
 }
@@ -231,7 +227,7 @@ pub async fn release(conn: &mut Connection, lease: &Lease, delay: Duration) -> R
 /// Ends an issuance for good and gives the lease back.
 pub async fn end(conn: &mut Connection, lease: &Lease, event: IssuanceEvent, failure: Option<serde_json::Value>) -> Result<(), StoreError> {
     let ended = IssuanceStatus::Active.after(event).filter(|status| status.is_terminal()).ok_or(StoreError::Stale)?;
-    diesel::update(issuances::table.filter(issuances::id.eq(lease.issuance.0)))
+    let changed = diesel::update(held(*lease))
         .set((
             issuances::status.eq(ended.as_str()),
             issuances::next_wake_at.eq(None::<DateTime<Utc>>),
@@ -242,7 +238,19 @@ pub async fn end(conn: &mut Connection, lease: &Lease, event: IssuanceEvent, fai
         ))
         .execute(conn)
         .await?;
-    Ok(())
+    changed_one(changed)
+}
+
+/// The row, while it is active and the lease is still this one.
+#[diesel::dsl::auto_type]
+fn held(lease: Lease) -> _ {
+    let id: Uuid = lease.issuance.0;
+    let fence: i64 = lease.fence;
+    issuances::table.filter(issuances::id.eq(id)).filter(issuances::fence.eq(fence)).filter(issuances::status.eq("active"))
+}
+
+fn changed_one(rows: usize) -> Result<(), StoreError> {
+    if rows == 1 { Ok(()) } else { Err(StoreError::Stale) }
 }
 
 /// Active issuances of all tenants that are due, that nobody works on and whose job has been due for longer than `grace`, at most `batch`.

@@ -9,6 +9,7 @@ use zonecert_domain::id::{AccountId, CertificateId, VersionId};
 use zonecert_domain::key::KeyAlgorithm;
 
 use crate::accounts::{self, Account};
+use crate::certificates::KeyPolicy;
 use crate::issuances::database_now;
 use crate::schema::{certificate_names, certificates, versions, zones};
 use crate::{Connection, StoreError};
@@ -29,7 +30,7 @@ pub struct Subject {
     /// The algorithm of a new key.
     pub key_algorithm: KeyAlgorithm,
     /// Whether the key is kept from one version to the next.
-    pub keep_key: bool,
+    pub key_policy: KeyPolicy,
     /// Whether renewal by itself is wished.
     pub auto_renew: bool,
     /// Whether the certificate was deleted.
@@ -93,7 +94,7 @@ pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate:
         environment: Environment::parse(&environment).ok_or_else(|| StoreError::corrupt("certificates.environment", environment))?,
         key_algorithm: KeyAlgorithm::parse(&key_algorithm)
             .ok_or_else(|| StoreError::corrupt("certificates.key_algorithm", key_algorithm))?,
-        keep_key: key_policy == "keep",
+        key_policy: KeyPolicy::parse(&key_policy).ok_or_else(|| StoreError::corrupt("certificates.key_policy", key_policy))?,
         auto_renew,
         deleted: deleted_at.is_some(),
     })
@@ -113,7 +114,12 @@ pub enum Outcome {
 }
 
 /// Stores the state that follows for the certificate.
-pub async fn record_outcome(conn: &mut Connection, account: AccountId, certificate: CertificateId, outcome: Outcome) -> Result<(), StoreError> {
+pub async fn record_outcome(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    outcome: Outcome,
+) -> Result<(), StoreError> {
     let newest = find_current(conn, account, certificate).await?;
     let (issuance, last_issuance_failed, last_error) = match outcome {
         Outcome::Running => (LiveIssuance::Running, false, None),
@@ -145,7 +151,12 @@ pub struct Issued {
 }
 
 /// Stores the state of a certificate that has been issued.
-pub async fn record_issued(conn: &mut Connection, account: AccountId, certificate: CertificateId, issued: Issued) -> Result<(), StoreError> {
+pub async fn record_issued(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    issued: Issued,
+) -> Result<(), StoreError> {
     let now = database_now(conn).await?;
     let version = Some(NewestVersion { not_after: issued.not_after, revoked: false });
     let status = CertificateFacts { issuance: LiveIssuance::None, version, last_issuance_failed: false }.status(now);

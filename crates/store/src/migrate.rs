@@ -1,5 +1,6 @@
 //! Migrations of our tables and the log-in passwords of the roles.
 
+use diesel::result::Error as DieselError;
 use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -80,10 +81,23 @@ fn known_versions() -> Result<Vec<String>, StoreError> {
 /// Sets the password with which a role logs in. What travels is the SCRAM verifier, so that no log of the server can hold the password.
 pub async fn set_password(database_url: &str, role: LoginRole, password: &str) -> Result<(), MigrateError> {
     let verifier = postgres_protocol::password::scram_sha_256(password.as_bytes());
+    let statement = format!("ALTER ROLE {} PASSWORD '{verifier}'", role.as_str());
     let mut conn = connect(database_url).await?;
-    diesel::sql_query(format!("ALTER ROLE {} PASSWORD '{verifier}'", role.as_str())).execute(&mut conn).await.map_err(StoreError::from)?;
-    Ok(())
+    let mut refusals = 0;
+    loop {
+        match diesel::sql_query(&statement).execute(&mut conn).await {
+            Err(DieselError::DatabaseError(_, info)) if info.message() == CHANGED_BY_ANOTHER && refusals < MOST_REFUSALS => refusals += 1,
+            outcome => return Ok(outcome.map(drop).map_err(StoreError::from)?),
+        }
+    }
 }
+
+/// Roles belong to the whole server, whose databases no lock of one of them spans: of those who change a role at the same moment one gets
+/// through, and PostgreSQL refuses the others with this, once it is done.
+const CHANGED_BY_ANOTHER: &str = "tuple concurrently updated";
+
+/// Each refusal means that another got through, so this many have done so before we say that something is wrong.
+const MOST_REFUSALS: u32 = 100;
 
 /// The two roles that log in.
 #[derive(Clone, Copy, Debug)]

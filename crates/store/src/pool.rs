@@ -1,10 +1,10 @@
 //! Connections, and the transaction of a tenant.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use diesel::ConnectionError;
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use futures::FutureExt;
 use tokio_postgres::config::SslMode;
@@ -37,13 +37,17 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a pool of up to `max_connections`. Waits for no connection: a database that is down is an error at first use, so that a process
+    /// Opens a pool of up to `max_connections`. Must be called on the async runtime, and waits for no connection: a database that is down is an error at first use, so that a process
     /// can start before its database. A connection is waited for up to `patience`.
     ///
     /// TLS is used as `sslmode` in the URL says (`prefer` by default), with the roots of the operating system.
-    pub async fn open(database_url: &str, max_connections: u32, patience: Duration) -> Result<Self, StoreError> {
+    pub fn open(database_url: &str, max_connections: u32, patience: Duration) -> Result<Self, StoreError> {
         let mut config = ManagerConfig::default();
-        config.recycling_method = RecyclingMethod::Fast;
+        // What died while it was idle, with the server or on the way to it, is told without asking the server, and never handed out.
+        config.recycling_method = RecyclingMethod::CustomFunction(Box::new(|conn: &mut Connection| {
+            let lost = conn.is_broken();
+            async move { if lost { Err(diesel::result::Error::BrokenTransactionManager) } else { Ok(()) } }.boxed()
+        }));
         config.custom_setup = Box::new(|url| {
             let url = url.to_owned();
             async move { connect(&url).await.map_err(|error| ConnectionError::BadConnection(error.to_string())) }.boxed()
@@ -52,8 +56,8 @@ impl Store {
         let pool = bb8::Pool::builder()
             .max_size(max_connections)
             .connection_timeout(patience)
-            .test_on_check_out(false)
-            .idle_timeout(Some(Duration::from_secs(300)))
+            .test_on_check_out(true)
+            .idle_timeout(Some(Duration::from_mins(5)))
             .build_unchecked(manager);
         Ok(Self { pool })
     }
@@ -158,9 +162,18 @@ pub(crate) async fn connect(database_url: &str) -> Result<Connection, StoreError
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(|error| unavailable(&error))?;
         return Connection::try_from_client_and_connection(client, connection).await.map_err(|error| unavailable(&error));
     }
-    let tls = MakeRustlsConnect::new(tls_config()?);
-    let (client, connection) = config.connect(tls).await.map_err(|error| unavailable(&error))?;
+    let (client, connection) = config.connect(tls()?).await.map_err(|error| unavailable(&error))?;
     Connection::try_from_client_and_connection(client, connection).await.map_err(|error| unavailable(&error))
+}
+
+/// Made once: reading the roots of the operating system takes longer than all else of a connection.
+fn tls() -> Result<MakeRustlsConnect, StoreError> {
+    static TLS: OnceLock<MakeRustlsConnect> = OnceLock::new();
+    if let Some(tls) = TLS.get() {
+        return Ok(tls.clone());
+    }
+    let made = MakeRustlsConnect::new(tls_config()?);
+    Ok(TLS.get_or_init(|| made).clone())
 }
 
 fn tls_config() -> Result<rustls::ClientConfig, StoreError> {
@@ -169,8 +182,8 @@ fn tls_config() -> Result<rustls::ClientConfig, StoreError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_platform_verifier())
-        .map(|builder| builder.with_no_client_auth())
+        .and_then(BuilderVerifierExt::with_platform_verifier)
+        .map(rustls::ConfigBuilder::<rustls::ClientConfig, _>::with_no_client_auth)
         .map_err(|error| StoreError::Unavailable(format!("no TLS roots: {error}")))
 }
 

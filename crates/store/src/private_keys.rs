@@ -12,7 +12,11 @@ use crate::schema::{certificates, key_versions, private_keys};
 use crate::{Connection, StoreError, data_keys};
 
 /// The key of a certificate; made and named like the certificate where there is none yet (requirements S0.4).
-pub async fn get_or_insert_certificate_key(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<KeyId, StoreError> {
+pub async fn get_or_insert_certificate_key(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+) -> Result<KeyId, StoreError> {
     let (existing, name, number, algorithm) = certificates::table
         .filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0)))
         .select((certificates::private_key_id, certificates::name, certificates::number, certificates::key_algorithm))

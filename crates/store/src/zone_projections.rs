@@ -75,11 +75,12 @@ pub async fn find_projection(conn: &mut Connection, dns_zone: &str) -> Result<Op
         failures: i32,
     }
 
-    let row = diesel::sql_query("SELECT generation, projected_generation, created_by_us, failures FROM zone_projections WHERE dns_zone = $1")
-        .bind::<sql_types::Text, _>(dns_zone)
-        .get_result::<Row>(conn)
-        .await
-        .optional()?;
+    let row =
+        diesel::sql_query("SELECT generation, projected_generation, created_by_us, failures FROM zone_projections WHERE dns_zone = $1")
+            .bind::<sql_types::Text, _>(dns_zone)
+            .get_result::<Row>(conn)
+            .await
+            .optional()?;
     Ok(row.map(|row| ZoneProjection {
         generation: Generation(row.generation),
         projected_generation: Generation(row.projected_generation),

@@ -19,7 +19,7 @@ pub const VERIFIED_NAME_KEY: &str = "zones_verified_name_key";
 /// Where the records of a zone live (requirements S3.71).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ZoneMode {
-    /// In our PowerDNS.
+    /// In our `PowerDNS`.
     #[default]
     Hosted,
 }
@@ -183,7 +183,7 @@ pub async fn mark_checked(conn: &mut Connection, account: AccountId, id: ZoneId)
     from_row(row)
 }
 
-/// Notes that control was proven, and has the zone made or adopted in PowerDNS: both or neither.
+/// Notes that control was proven, and has the zone made or adopted in `PowerDNS`: both or neither.
 ///
 /// Errors with the constraint [`VERIFIED_NAME_KEY`] when another account holds it, and with [`StoreError::Stale`] when it is not waiting for a proof.
 pub async fn mark_verified(conn: &mut Connection, account: AccountId, id: ZoneId) -> Result<Zone, StoreError> {
@@ -205,7 +205,7 @@ pub async fn mark_verified(conn: &mut Connection, account: AccountId, id: ZoneId
     Ok(zone)
 }
 
-/// Hides the zone and frees its name; one that was verified may then be taken out of PowerDNS by the worker, if it was we who made it there.
+/// Hides the zone and frees its name; one that was verified may then be taken out of `PowerDNS` by the worker, if it was we who made it there.
 pub async fn delete_zone(conn: &mut Connection, account: AccountId, id: ZoneId) -> Result<Zone, StoreError> {
     let row = diesel::update(zones::table)
         .filter(zones::account_id.eq(account.0).and(zones::id.eq(id.0)).and(zones::deleted_at.is_null()))
@@ -220,7 +220,7 @@ pub async fn delete_zone(conn: &mut Connection, account: AccountId, id: ZoneId) 
     Ok(zone)
 }
 
-/// Says, when this transaction commits, that what the zone should hold in PowerDNS has changed.
+/// Says, when this transaction commits, that what the zone should hold in `PowerDNS` has changed.
 async fn request_projection(conn: &mut Connection, zone: &ZoneName) -> Result<(), StoreError> {
     diesel::sql_query("SELECT request_projection($1)").bind::<diesel::sql_types::Text, _>(zone.as_str()).execute(conn).await?;
     Ok(())

@@ -18,10 +18,9 @@ impl Directories {
     pub(crate) fn for_environment(&self, environment: Environment) -> Result<&AcmeDirectory, Failure> {
         match environment {
             Environment::Production => Ok(&self.production),
-            Environment::Staging => self
-                .staging
-                .as_ref()
-                .ok_or_else(|| Failure::new(FailureCode::Internal, "no ACME directory is configured for staging")),
+            Environment::Staging => {
+                self.staging.as_ref().ok_or_else(|| Failure::new(FailureCode::Internal, "no ACME directory is configured for staging"))
+            }
         }
     }
 

@@ -14,13 +14,16 @@ use tracing::Instrument;
 use zonecert_domain::failure::Failure;
 use zonecert_domain::id::{AccountId, IssuanceId};
 use zonecert_domain::issuance::{Failed, IssuanceStep, next_step};
-use zonecert_store::issuances::{self, Issuance, Lease};
 use zonecert_store::StoreError;
+use zonecert_store::issuances::{self, Issuance, Lease};
 
 use crate::worker::Worker;
 
 /// A wait of up to this long is sat out; for a longer one the lease goes back and a job is sent for then.
 const LONGEST_WAIT_IN_PLACE: Duration = Duration::from_secs(15);
+
+/// Whoever waits for room at a challenge name looks again after this; nobody's place is taken up meanwhile.
+const PAUSE_FOR_A_TURN: Duration = Duration::from_secs(1);
 
 const PAUSE_WHILE_DATABASE_IS_AWAY: Duration = Duration::from_millis(500);
 
@@ -39,6 +42,8 @@ enum StepError {
     Failure(Failure, Failed),
     /// Our database did, or the lease is gone.
     Store(StoreError),
+    /// As many values stand at one of its challenge names as there is room for: others first.
+    Turn,
 }
 
 impl From<StoreError> for StepError {
@@ -63,8 +68,7 @@ struct Run<'a> {
 pub async fn run(worker: &Worker, job: IssueJob) -> Result<(), StoreError> {
     let (account, issuance) = (AccountId(job.account_id), IssuanceId(job.issuance_id));
     let ttl = worker.settings.lease;
-    let taken =
-        worker.store.tenant(account, async |conn| issuances::take_lease(conn, account, issuance, &worker.name, ttl).await).await?;
+    let taken = worker.store.tenant(account, async |conn| issuances::take_lease(conn, account, issuance, &worker.name, ttl).await).await?;
     let Some(lease) = taken else {
         tracing::debug!(%account, %issuance, "nothing to do: not due, over, or in other hands");
         return Ok(());
@@ -93,6 +97,11 @@ impl Run<'_> {
                 Err(StoreError::Stale) => {
                     tracing::warn!("the issuance has moved on in other hands");
                     return Ok(());
+                }
+                // What the outside has done is on record by now (see `persist`), and a step that is not can be taken again.
+                Err(StoreError::Unavailable(reason)) if !self.worker.is_stopping() => {
+                    tracing::warn!(reason, "the database is away; going on once it is back");
+                    self.worker.pause(PAUSE_WHILE_DATABASE_IS_AWAY).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -130,6 +139,7 @@ impl Run<'_> {
         match step {
             Ok(()) => Ok(true),
             Err(StepError::Store(error)) => Err(error),
+            Err(StepError::Turn) => self.hand_over(PAUSE_FOR_A_TURN).await,
             Err(StepError::Failure(failure, failed)) => self.record_failure(&issuance, &failure, failed).await,
         }
     }

@@ -55,10 +55,8 @@ pub async fn migrate(database_url: &str) -> Result<(), apalis_postgres::Error> {
 /// Takes jobs until `stop` resolves and those under way have ended, or the grace is over.
 pub(crate) async fn run(worker: Arc<Worker>, queue_url: &str, stop: impl Future<Output = ()> + Send) -> Result<(), WorkerError> {
     let connections = u32::try_from(worker.settings.concurrency / 8 + 8).unwrap_or(32).min(32);
-    let pool = PgPoolOptions::new()
-        .max_connections(connections)
-        .connect_lazy(queue_url)
-        .map_err(|error| WorkerError::Queue(error.to_string()))?;
+    let pool =
+        PgPoolOptions::new().max_connections(connections).connect_lazy(queue_url).map_err(|error| WorkerError::Queue(error.to_string()))?;
     let listener = Listener::spawn(pool.clone());
     let failures = Arc::new(AtomicUsize::new(0));
     let monitor = Monitor::new().shutdown_timeout(worker.settings.stop_grace).should_restart(move |loop_, error| {
@@ -93,19 +91,13 @@ fn register(
     queue: &'static str,
     concurrency: usize,
 ) -> Monitor {
-    let config = Config::default()
-        .queue(queue)
-        .batch_size(1)
-        .lock_tasks(false)
-        .heartbeat_interval(HEARTBEAT)
-        .missed_heartbeats(MISSED_HEARTBEATS);
+    let config =
+        Config::default().queue(queue).batch_size(1).lock_tasks(false).heartbeat_interval(HEARTBEAT).missed_heartbeats(MISSED_HEARTBEATS);
     let (worker, pool, listener) = (Arc::clone(worker), pool.clone(), listener.clone());
     monitor.register(move |restarts| {
         // A name that has been used before would leave the jobs of its last bearer running for ever.
         WorkerBuilder::new(format!("{}/{queue}/{restarts}", worker.name))
-            .backend(
-                PostgresStorage::<Value>::new(&pool).with_config(config.clone()).poll_with_strategy(Wake::new(TICK, &listener, queue)),
-            )
+            .backend(PostgresStorage::<Value>::new(&pool).with_config(config.clone()).poll_with_strategy(Wake::new(TICK, &listener, queue)))
             .data((queue, Arc::clone(&worker)))
             .concurrency(concurrency)
             .build(handle)
@@ -140,7 +132,12 @@ async fn dispatch(queue: &'static str, payload: Value, worker: &Worker) {
         match serde_json::from_value::<ProjectJob>(payload) {
             Ok(job) => {
                 if let Err(failure) = worker.projector.project(&job.dns_zone, None).await {
-                    tracing::warn!(zone = job.dns_zone, code = failure.code.as_str(), detail = failure.detail(), "the zone is not through yet; another job is on its way");
+                    tracing::warn!(
+                        zone = job.dns_zone,
+                        code = failure.code.as_str(),
+                        detail = failure.detail(),
+                        "the zone is not through yet; another job is on its way"
+                    );
                 }
             }
             Err(error) => tracing::error!(queue, %error, "a job that cannot be read was dropped"),

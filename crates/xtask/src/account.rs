@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result};
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use zonecert_devstack::product::Role;
 use zonecert_devstack::{Product, wait};
 
 use crate::api::{Api, text};
@@ -35,8 +34,8 @@ impl Account {
             return Ok(account);
         }
         let mut account = Self { email: EMAIL.to_owned(), password: zonecert_devstack::random_password(), token: None };
-        let create = ["admin", "create-account", "--email", &account.email, "--password", &account.password, "--plan", "elite"];
-        product.run(Role::Owner, &create).await.context("if the account exists already, start over with --fresh")?;
+        let created = product.create_account(&account.email, &account.password, "elite").await;
+        created.context("if the account exists already, start over with --fresh")?;
         // Kept at once: the password cannot be read back from anywhere.
         account.keep(file)?;
         account.ensure_token(api, file).await?;

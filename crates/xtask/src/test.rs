@@ -67,6 +67,6 @@ async fn part(name: &str, cargo_args: &[&str]) -> Result<()> {
     say(&format!("{name}: cargo {}", cargo_args.join(" ")));
     let begun = Instant::now();
     cargo::run(cargo_args).await?;
-    say(&format!("{name}: well, in {:.1} s", begun.elapsed().as_secs_f64()));
+    say(&format!("{name}: ok, {:.1} s", begun.elapsed().as_secs_f64()));
     Ok(())
 }

@@ -41,9 +41,14 @@ pub(crate) struct Up {
 
 /// All that runs; ended in the order of the fields.
 struct Running {
+    parts: Parts,
+    product: Product,
+}
+
+/// What may end by itself.
+struct Parts {
     worker: ProductProcess,
     api: ProductProcess,
-    product: Product,
     stack: Stack,
 }
 
@@ -65,12 +70,12 @@ impl Up {
         cargo::run(&["build", "--package", "zonecert"]).await?;
         say("starting PostgreSQL, PowerDNS and Pebble");
         let dir = workspace::dev("up")?;
+        let options = StackOptions { fresh: self.fresh, progress: say, ..StackOptions::new(&dir) };
+        let stack = Stack::start(options).await?;
         let demo = workspace::dev("demo")?;
         if self.fresh && demo.exists() {
             std::fs::remove_dir_all(&demo).with_context(|| format!("cannot delete {}", demo.display()))?;
         }
-        let options = StackOptions { fresh: self.fresh, progress: say, ..StackOptions::new(&dir) };
-        let stack = Stack::start(options).await?;
         let product = Product::kept_in(&stack.handle(), &dir, DATABASE).await?;
         say(&format!("database {DATABASE} migrated"));
         let listen = format!("127.0.0.1:{}", stack.port_for("api")?);
@@ -79,36 +84,50 @@ impl Up {
         say(&format!("API: {}", api.api_url()));
         let worker = product.work().await?;
         say("worker started");
-        Ok(Running { worker, api, product, stack })
+        Ok(Running { parts: Parts { worker, api, stack }, product })
     }
 }
 
 impl Running {
     /// The demonstration; then, unless `exit`, waits for Ctrl-C.
     async fn use_it(&mut self, exit: bool, interrupt: &mut Interrupt) -> Result<()> {
-        let account_file = self.stack.dir().join("product").join("demo-account.json");
-        let api = Api::new(self.api.api_url())?;
-        let demo = interrupt.unless(demo::run(&self.product, &api, &account_file)).await?;
-        demo.print(self.api.api_url());
+        let account_file = self.parts.stack.dir().join("product").join("demo-account.json");
+        let api_url = self.parts.api.api_url().to_owned();
+        let api = Api::new(&api_url)?;
+        let demo = tokio::select! {
+            demo = interrupt.unless(demo::run(&self.product, &api, &account_file)) => demo?,
+            error = self.parts.until_one_ends() => return Err(error),
+        };
+        demo.print(&api_url);
         if exit {
             return Ok(());
         }
-        say(&format!("up; logs are in {}; Ctrl-C stops everything", self.stack.dir().join("log").display()));
+        say(&format!("up; logs are in {}; Ctrl-C stops everything", self.parts.stack.dir().join("log").display()));
         tokio::select! {
             () = interrupt.wait() => Ok(()),
-            error = self.until_one_ends() => Err(error),
+            error = self.parts.until_one_ends() => Err(error),
         }
     }
 
-    async fn until_one_ends(&mut self) -> anyhow::Error {
-        loop {
-            if let Err(error) = self.check() {
-                return error;
-            }
-            wait::pause(Duration::from_secs(1)).await;
+    /// Adds what API and worker said last, unless `error` says enough: an interruption, or a part that has ended with its last log lines.
+    fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        if error.is::<Interrupted>() || self.parts.check().is_err() {
+            return error;
         }
+        let Parts { worker, api, .. } = &self.parts;
+        anyhow::anyhow!("{error:#}\n\nworker: {}\n\nAPI: {}", worker.log_tail(LOG_LINES), api.log_tail(LOG_LINES))
     }
 
+    async fn stop(self) -> Result<()> {
+        let Self { parts: Parts { mut worker, mut api, stack }, product } = self;
+        worker.stop().await?;
+        api.stop().await?;
+        drop(product);
+        stack.stop().await
+    }
+}
+
+impl Parts {
     /// An error that names the part which has ended by itself, with its last log lines.
     fn check(&mut self) -> Result<()> {
         self.stack.check()?;
@@ -116,23 +135,12 @@ impl Running {
         self.worker.check()
     }
 
-    /// Adds what helps to understand `error`: which part has ended, or else what API and worker said last.
-    fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
-        if error.is::<Interrupted>() {
-            return error;
+    async fn until_one_ends(&mut self) -> anyhow::Error {
+        loop {
+            if let Err(error) = self.check() {
+                return error;
+            }
+            wait::pause(Duration::from_millis(250)).await;
         }
-        let said = match self.check() {
-            Err(ended) => format!("{ended:#}"),
-            Ok(()) => format!("worker: {}\n\nAPI: {}", self.worker.log_tail(LOG_LINES), self.api.log_tail(LOG_LINES)),
-        };
-        anyhow::anyhow!("{error:#}\n\n{said}")
-    }
-
-    async fn stop(self) -> Result<()> {
-        let Self { mut worker, mut api, product, stack } = self;
-        worker.stop().await?;
-        api.stop().await?;
-        drop(product);
-        stack.stop().await
     }
 }

@@ -9,7 +9,7 @@ use zonecert_api::people::{AccountName, NewAccount, create_account};
 use zonecert_domain::email::Email;
 use zonecert_domain::id::AccountId;
 use zonecert_domain::plan::Plan;
-use zonecert_store::{accounts, lookup};
+use zonecert_store::{Store, accounts, lookup};
 
 use crate::settings::database::DatabaseUrl;
 use crate::settings::secrets::MasterKeyArgs;
@@ -74,12 +74,13 @@ async fn create(args: CreateAccount) -> Result<serde_json::Value> {
     let made = args.password.is_none();
     let password = Zeroizing::new(args.password.unwrap_or_else(|| format!("{}-{}", uuid::Uuid::new_v4(), uuid::Uuid::new_v4())));
     let new = NewAccount {
-        name: AccountName::parse(args.name.as_deref().unwrap_or(args.email.as_str())).map_err(|error| anyhow!("--name: {}", error.detail))?,
+        name: AccountName::parse(args.name.as_deref().unwrap_or(args.email.as_str()))
+            .map_err(|error| anyhow!("--name: {}", error.detail))?,
         email: args.email,
         password: Password::parse(Secret::new(password.to_string())).context("ZONECERT_NEW_PASSWORD")?,
         plan: args.plan,
     };
-    let store = args.database.open().await?;
+    let store = args.database.open()?;
     let (account, user) = create_account(&store, &masters, new, OPERATOR).await?;
     let mut answer = json!({
         "account": { "id": account.id, "name": account.name, "plan": account.plan },
@@ -92,17 +93,8 @@ async fn create(args: CreateAccount) -> Result<serde_json::Value> {
 }
 
 async fn set_plan(args: SetPlan) -> Result<serde_json::Value> {
-    let store = args.database.open().await?;
-    let id = match args.account.parse::<AccountId>() {
-        Ok(id) => id,
-        Err(_) => {
-            let email = Email::parse(&args.account).map_err(|_| anyhow!("{:?} is neither acct_… nor an e-mail address", args.account))?;
-            match store.platform(async |conn| lookup::find_user(conn, &email).await).await? {
-                Some((account, _)) => account,
-                None => bail!("nobody signs in with {}", email.as_str()),
-            }
-        }
-    };
+    let store = args.database.open()?;
+    let id = find_account(&store, &args.account).await?;
     let (before, after) = store
         .tenant_write(id, async |conn| {
             let before = accounts::get_account(conn, id).await?;
@@ -125,8 +117,20 @@ async fn set_plan(args: SetPlan) -> Result<serde_json::Value> {
     Ok(json!({ "account": { "id": after.id, "name": after.name, "plan": after.plan }, "previous_plan": before.plan }))
 }
 
+/// The account of this identifier, or of the person who signs in with this address.
+async fn find_account(store: &Store, account: &str) -> Result<AccountId> {
+    if let Ok(id) = account.parse() {
+        return Ok(id);
+    }
+    let email = Email::parse(account).map_err(|_| anyhow!("{account:?} is neither acct_… nor an e-mail address"))?;
+    match store.platform(async |conn| lookup::find_user(conn, &email).await).await? {
+        Some((account, _)) => Ok(account),
+        None => bail!("nobody signs in with {}", email.as_str()),
+    }
+}
+
 fn email(text: &str) -> Result<Email, String> {
-    Email::parse(text).map_err(|error| error.detail().to_string())
+    Email::parse(text).map_err(|error| error.detail().clone())
 }
 
 fn plan(text: &str) -> Result<Plan, String> {

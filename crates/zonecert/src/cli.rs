@@ -67,7 +67,7 @@ struct Work {
 struct All {
     #[command(flatten)]
     database: DatabaseArgs,
-    /// The database as zonecert_worker: --database-url is the API's, as zonecert_api.
+    /// The database as `zonecert_worker`: --database-url is the API's, as `zonecert_api`.
     #[arg(long, env = "ZONECERT_WORKER_DATABASE_URL", hide_env_values = true, value_name = "ZONECERT_WORKER_DATABASE_URL")]
     worker_database_url: String,
     #[command(flatten)]

@@ -20,6 +20,10 @@ pub(crate) fn start(args: &LogArgs) -> Result<()> {
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);
-    let started = if pretty { builder.try_init() } else { builder.json().flatten_event(true).with_current_span(false).with_span_list(true).try_init() };
+    let started = if pretty {
+        builder.try_init()
+    } else {
+        builder.json().flatten_event(true).with_current_span(false).with_span_list(true).try_init()
+    };
     started.map_err(|error| anyhow!("logging could not be started: {error}"))
 }

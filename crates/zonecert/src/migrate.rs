@@ -12,10 +12,10 @@ use crate::settings::database::DatabaseUrl;
 pub(crate) struct Migrate {
     #[command(flatten)]
     database: DatabaseUrl,
-    /// Password that zonecert_api gets. Without it the role keeps the one it has.
+    /// Password that `zonecert_api` gets. Without it the role keeps the one it has.
     #[arg(long, env = "ZONECERT_API_DB_PASSWORD", hide_env_values = true, value_name = "ZONECERT_API_DB_PASSWORD")]
     api_db_password: Option<String>,
-    /// Password that zonecert_worker gets. Without it the role keeps the one it has.
+    /// Password that `zonecert_worker` gets. Without it the role keeps the one it has.
     #[arg(long, env = "ZONECERT_WORKER_DB_PASSWORD", hide_env_values = true, value_name = "ZONECERT_WORKER_DB_PASSWORD")]
     worker_db_password: Option<String>,
 }

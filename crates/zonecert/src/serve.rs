@@ -16,7 +16,7 @@ use crate::stop::asked_to_stop;
 pub(crate) async fn run(database: &DatabaseArgs, master_keys: &MasterKeyArgs, api: ApiArgs) -> Result<()> {
     let masters = master_keys.read()?;
     let settings = api.settings()?;
-    let store = database.open().await?;
+    let store = database.open()?;
     let app = Arc::new(App::new(store, masters, settings).context("ZONECERT_JWT_KEY_FILE or ZONECERT_RESOLVER")?);
     let listener = TcpListener::bind(api.listen).with_context(|| format!("ZONECERT_LISTEN: cannot listen on {}", api.listen))?;
     let mut server = Server::start(app, listener).context("the API could not be started")?;

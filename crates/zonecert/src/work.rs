@@ -13,10 +13,16 @@ use crate::settings::worker::WorkerArgs;
 use crate::stop::asked_to_stop;
 
 /// Works until the process is asked to stop.
-pub(crate) async fn run(database: &DatabaseArgs, master_keys: &MasterKeyArgs, worker: WorkerArgs, acme: AcmeArgs, powerdns: PowerDnsArgs) -> Result<()> {
+pub(crate) async fn run(
+    database: &DatabaseArgs,
+    master_keys: &MasterKeyArgs,
+    worker: WorkerArgs,
+    acme: AcmeArgs,
+    powerdns: PowerDnsArgs,
+) -> Result<()> {
     let masters = master_keys.read()?;
     let settings = worker.settings();
-    let store = database.open().await?;
+    let store = database.open()?;
     let directories = acme.directories(&store, &masters)?;
     let name = worker_name();
     let projector = powerdns.projector(&store, &name)?;

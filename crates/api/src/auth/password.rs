@@ -40,9 +40,15 @@ impl Secret {
 
 impl<'de> serde::Deserialize<'de> for Secret {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // serde's own error would repeat the value.
         let text = <String as serde::Deserialize>::deserialize(deserializer);
-        text.map(Self::new).map_err(|_| serde::de::Error::custom("expected a string"))
+        text.map(Self::new).map_err(|error: D::Error| {
+            // What is of another type would be repeated; what is missing has nothing to repeat.
+            if error.to_string().starts_with("missing field ") {
+                error
+            } else {
+                serde::de::Error::custom("invalid type: expected a string")
+            }
+        })
     }
 }
 

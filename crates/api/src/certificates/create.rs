@@ -113,12 +113,7 @@ fn taken(error: StoreError, wish: &Wish) -> Problem {
     error.into()
 }
 
-async fn record(
-    conn: &mut Connection,
-    caller: &Caller,
-    certificate: &Certificate,
-    issuance: Option<IssuanceId>,
-) -> Result<(), StoreError> {
+async fn record(conn: &mut Connection, caller: &Caller, certificate: &Certificate, issuance: Option<IssuanceId>) -> Result<(), StoreError> {
     let (domain, sans) = (certificate.domain(), certificate.sans());
     let others = match sans.len() {
         0 => String::new(),

@@ -25,7 +25,12 @@ const JSON: &str = "application/json";
 const PEM: &str = "application/x-pem-file";
 
 /// `GET /certificates/{id}/download`: all three at once.
-pub(super) async fn json(request: HttpRequest, app: web::Data<App>, caller: Caller, id: Id<CertificateId>) -> Result<HttpResponse, Problem> {
+pub(super) async fn json(
+    request: HttpRequest,
+    app: web::Data<App>,
+    caller: Caller,
+    id: Id<CertificateId>,
+) -> Result<HttpResponse, Problem> {
     #[derive(Serialize)]
     struct Files<'a> {
         certificate: &'a str,
@@ -57,7 +62,12 @@ pub(super) async fn pem(request: HttpRequest, app: web::Data<App>, caller: Calle
 }
 
 /// `GET /certificates/{id}/chain`: the issuers, without the leaf.
-pub(super) async fn chain(request: HttpRequest, app: web::Data<App>, caller: Caller, id: Id<CertificateId>) -> Result<HttpResponse, Problem> {
+pub(super) async fn chain(
+    request: HttpRequest,
+    app: web::Data<App>,
+    caller: Caller,
+    id: Id<CertificateId>,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
     let found = find(&request, &app, caller, id.read()?, false).await?;
     let Found::Changed(file) = found else { return Ok(found.unchanged(Holds::NoKey)) };

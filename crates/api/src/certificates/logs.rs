@@ -39,12 +39,7 @@ struct Entry<'a> {
     details: &'a serde_json::Value,
 }
 
-pub(super) async fn list(
-    app: web::Data<App>,
-    caller: Caller,
-    id: Id<CertificateId>,
-    query: Query<Page>,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn list(app: web::Data<App>, caller: Caller, id: Id<CertificateId>, query: Query<Page>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
     let (account, id) = (caller.account, id.read()?);
     let page = query.read()?;

@@ -55,13 +55,18 @@ mod tests {
 
     #[test]
     fn a_derived_name_is_always_one_that_could_be_chosen_with_room_for_a_number() {
-        let label = "x".repeat(60);
-        for domain in [format!("{label}.{label}.{label}.com"), format!("{}.{label}.com", "y".repeat(29)), format!("*.{}-.{label}.com", "y")] {
-            let Ok(domain) = DnsName::from_stored(&domain) else { continue };
-            let name = format!("{}-123456", derive(&domain));
-            assert_eq!(check(&name), Ok(name.as_str()));
+        let (a, b) = ("a".repeat(60), "b".repeat(28));
+        for (domain, expected) in [
+            (format!("{a}.{a}.{a}.com"), format!("{a}.{}", "a".repeat(29))),
+            (format!("*.{a}.{b}.com"), format!("wildcard.{a}.{}", "b".repeat(20))),
+            // Cut right behind a dot or a hyphen, which then goes as well.
+            (format!("{a}.{b}.com"), format!("{a}.{b}")),
+            (format!("{a}.{b}-c.com"), format!("{a}.{b}")),
+        ] {
+            let name = derived(&domain);
+            assert_eq!(name, expected);
+            let numbered = format!("{name}-123456");
+            assert_eq!(check(&numbered), Ok(numbered.as_str()));
         }
-        // Cut right behind a dot, which then goes as well.
-        assert_eq!(derived(&format!("{}.{}.com", "a".repeat(60), "b".repeat(28))), format!("{}.{}", "a".repeat(60), "b".repeat(28)));
     }
 }

@@ -63,7 +63,7 @@ impl Wish {
             },
             policy,
         );
-        let names = names.map_err(|invalid| faults.extend(invalid.into_iter().map(name_fault))).ok();
+        let names = names.map_err(|invalid| faults.extend(invalid.iter().map(name_fault))).ok();
         let name = faults.check(body.name.as_deref().map(naming::check).transpose());
         let label = faults.check(body.label.as_deref().map(|label| text::line("/label", label, MAX_LABEL_LENGTH)).transpose());
         let key_algorithm = faults.check(key_algorithm(body.key_algorithm.as_deref()));
@@ -86,7 +86,7 @@ impl Wish {
     }
 }
 
-fn name_fault(invalid: InvalidName) -> FieldError {
+fn name_fault(invalid: &InvalidName) -> FieldError {
     FieldError::new(invalid.field.pointer(), invalid.error.code(), invalid.error.detail())
 }
 

@@ -18,13 +18,7 @@ pub(crate) struct AccountAnswer<'a> {
 
 impl<'a> From<&'a Account> for AccountAnswer<'a> {
     fn from(account: &'a Account) -> Self {
-        Self {
-            id: account.id,
-            name: &account.name,
-            plan: account.plan,
-            status: account.status.as_str(),
-            created_at: account.created_at,
-        }
+        Self { id: account.id, name: &account.name, plan: account.plan, status: account.status.as_str(), created_at: account.created_at }
     }
 }
 

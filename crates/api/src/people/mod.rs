@@ -60,7 +60,8 @@ impl From<CreateAccountError> for Problem {
     fn from(error: CreateAccountError) -> Self {
         match error {
             CreateAccountError::EmailTaken => {
-                let field = FieldError::new("/email", "email_taken", "Somebody signs in with this address already; sign in, or use another");
+                let field =
+                    FieldError::new("/email", "email_taken", "Somebody signs in with this address already; sign in, or use another");
                 Self::conflict("email_taken", field.detail.clone()).with_errors(vec![field])
             }
             CreateAccountError::Hashing(error) => Self::caused_by(&error),
@@ -99,9 +100,9 @@ async fn insert(
 ) -> Result<(Account, User), CreateAccountError> {
     accounts::insert_account(conn, id, &new.name.0, new.plan).await?;
     data_keys::insert_data_key(conn, masters, id).await?;
-    let user = users::insert_user(conn, id, &new.email, hash, Role::Owner).await.map_err(|error| {
-        if error.is_constraint(users::EMAIL_KEY) { CreateAccountError::EmailTaken } else { error.into() }
-    })?;
+    let user = users::insert_user(conn, id, &new.email, hash, Role::Owner)
+        .await
+        .map_err(|error| if error.is_constraint(users::EMAIL_KEY) { CreateAccountError::EmailTaken } else { error.into() })?;
     let (owner, subject) = (user.id.to_string(), id.to_string());
     let entry = audit_log::Entry {
         actor: author.actor.unwrap_or(&owner),

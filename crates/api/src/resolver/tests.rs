@@ -17,6 +17,14 @@ fn fqdn(name: &str) -> Name {
 
 /// Makes each reply with `answer`, which is told how many questions came before.
 async fn serve(answer: impl Fn(&mut Message, u32) + Send + 'static) -> SocketAddr {
+    serve_unless(|_| false, answer).await
+}
+
+/// Says nothing to questions that are `ignored`.
+async fn serve_unless(
+    ignored: impl Fn(&Message) -> bool + Send + 'static,
+    answer: impl Fn(&mut Message, u32) + Send + 'static,
+) -> SocketAddr {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(async move {
@@ -26,6 +34,9 @@ async fn serve(answer: impl Fn(&mut Message, u32) + Send + 'static) -> SocketAdd
             let question = Message::from_vec(&buffer[..length]).unwrap();
             let mut reply = Message::response(question.metadata.id, question.metadata.op_code);
             reply.add_query(question.queries[0].clone());
+            if ignored(&reply) {
+                continue;
+            }
             answer(&mut reply, asked);
             socket.send_to(&reply.to_vec().unwrap(), from).await.unwrap();
         }
@@ -35,6 +46,11 @@ async fn serve(answer: impl Fn(&mut Message, u32) + Send + 'static) -> SocketAdd
 
 async fn ask(answer: impl Fn(&mut Message, u32) + Send + 'static) -> TxtAnswer {
     look_up_txt(&build(&[serve(answer).await]).unwrap(), NAME).await
+}
+
+async fn ask_silently(ignored: impl Fn(&Message) -> bool + Send + 'static) -> TxtAnswer {
+    let server = serve_unless(ignored, |reply, _| reply.metadata.response_code = ResponseCode::Refused).await;
+    look_up_txt(&build(&[server]).unwrap(), NAME).await
 }
 
 fn record(name: &str, strings: &[&str]) -> Record {
@@ -89,6 +105,12 @@ async fn a_closed_port_is_unreachable() {
     let closed = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
     let answer = look_up_txt(&build(&[closed]).unwrap(), NAME).await;
     assert!(matches!(answer, TxtAnswer::Unreachable(_)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_zone_whose_servers_are_dead_differs_from_a_dead_resolver() {
+    let answer = ask_silently(|reply| reply.queries[0].query_type() == RecordType::TXT).await;
+    assert_eq!(answer, TxtAnswer::TimedOut);
 }
 
 #[tokio::test]

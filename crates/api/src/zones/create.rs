@@ -64,7 +64,8 @@ async fn insert(conn: &mut Connection, caller: &Caller, name: &ZoneName, mode: Z
     })?;
     let id = zone.id.to_string();
     audit::record(conn, caller, "zone.imported", &id, json!({"name": name})).await?;
-    let event = NewEvent { details: json!({"zone_id": id, "zone": name}), ..NewEvent::info("zone_imported", format!("Zone {name} imported")) };
+    let event =
+        NewEvent { details: json!({"zone_id": id, "zone": name}), ..NewEvent::info("zone_imported", format!("Zone {name} imported")) };
     events::record(conn, account, event).await?;
     Ok(zone)
 }

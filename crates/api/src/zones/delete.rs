@@ -33,7 +33,8 @@ async fn delete_unused(conn: &mut Connection, caller: &Caller, id: ZoneId) -> Re
     zones::delete_zone(conn, account, id).await?;
     let (name, id) = (&zone.name, id.to_string());
     audit::record(conn, caller, "zone.deleted", &id, json!({"name": name})).await?;
-    let event = NewEvent { details: json!({"zone_id": id, "zone": name}), ..NewEvent::info("zone_deleted", format!("Zone {name} deleted")) };
+    let event =
+        NewEvent { details: json!({"zone_id": id, "zone": name}), ..NewEvent::info("zone_deleted", format!("Zone {name} deleted")) };
     events::record(conn, account, event).await?;
     Ok(())
 }

@@ -59,7 +59,8 @@ async fn accept(conn: &mut Connection, caller: &Caller, id: ZoneId) -> Result<Zo
     })?;
     let (name, id) = (&zone.name, id.to_string());
     audit::record(conn, caller, "zone.verified", &id, json!({"name": name})).await?;
-    let event = NewEvent { details: json!({"zone_id": id, "zone": name}), ..NewEvent::info("zone_verified", format!("Zone {name} verified")) };
+    let event =
+        NewEvent { details: json!({"zone_id": id, "zone": name}), ..NewEvent::info("zone_verified", format!("Zone {name} verified")) };
     events::record(conn, account, event).await?;
     Ok(zone)
 }
@@ -84,9 +85,9 @@ fn refusal(zone: &Zone, answer: &TxtAnswer) -> Problem {
 }
 
 fn remembered_for(seconds: Option<u32>) -> String {
-    seconds.filter(|&seconds| seconds > 0).map_or_else(String::new, |seconds| {
-        format!("; if you have just set it, resolvers may go on saying so for up to {seconds} s")
-    })
+    seconds
+        .filter(|&seconds| seconds > 0)
+        .map_or_else(String::new, |seconds| format!("; if you have just set it, resolvers may go on saying so for up to {seconds} s"))
 }
 
 fn shown(values: &[String]) -> String {

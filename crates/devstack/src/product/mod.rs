@@ -22,6 +22,8 @@ use crate::stack::StackHandle;
 use keys::Keys;
 pub use process::ProductProcess;
 
+/// Above the patience with which the product ends what it has begun (25 s by default).
+const END_WITHIN: Duration = Duration::from_secs(30);
 const COMMAND_WITHIN: Duration = Duration::from_mins(1);
 
 /// Whom a command of the product talks to the database as.
@@ -128,11 +130,7 @@ impl Product {
 
     /// Starts `zonecert serve` and waits until it is ready.
     pub async fn serve(&self) -> Result<ProductProcess> {
-        let name = self.next_name("serve");
-        let address_file = self.layout.root().join("product").join(format!("{name}.address"));
-        let mut spec = self.spec(&name, "serve", Role::Api);
-        spec.env.insert(setting::ADDRESS_FILE.to_owned(), address_file.display().to_string());
-        ProductProcess::start_new(spec, Some(address_file)).await
+        self.start_api("serve").await
     }
 
     /// Starts `zonecert work`. Any number of them may run at a time.
@@ -141,23 +139,45 @@ impl Product {
         ProductProcess::start_new(self.spec(&name, "work", Role::Worker), None).await
     }
 
+    /// Starts `zonecert all`, API and worker in one process, and waits until the API is ready.
+    pub async fn all(&self) -> Result<ProductProcess> {
+        self.start_api("all").await
+    }
+
+    async fn start_api(&self, command: &'static str) -> Result<ProductProcess> {
+        let name = self.next_name(command);
+        let address_file = self.layout.root().join("product").join(format!("{name}.address"));
+        let mut spec = self.spec(&name, command, Role::Api);
+        spec.env.insert(setting::ADDRESS_FILE.to_owned(), address_file.display().to_string());
+        spec.env.insert(setting::WORKER_DATABASE_URL.to_owned(), self.database_url(Role::Worker));
+        ProductProcess::start_new(spec, Some(address_file)).await
+    }
+
+    /// `admin create-account`: an account on `plan` (`free`, `plus`, `pro`, `elite`) whose owner signs in with `email` and `password`.
+    /// Answers what the command printed: `{"account": {"id", …}, "user": {"id", …}}`.
+    pub async fn create_account(&self, email: &str, password: &str, plan: &str) -> Result<serde_json::Value> {
+        let args = ["admin", "create-account", "--email", email, "--plan", plan];
+        let printed = self.run_on(&self.database, Role::Owner, &args, &[(setting::NEW_PASSWORD, password)]).await?;
+        serde_json::from_str(&printed).context("`zonecert admin create-account` printed no JSON")
+    }
+
     /// Runs a command that ends by itself, such as `admin set-plan …`, and answers what it printed.
     ///
     /// # Errors
     /// When it fails, with what it wrote to standard error.
     pub async fn run(&self, role: Role, args: &[&str]) -> Result<String> {
-        self.run_on(&self.database, role, args).await
+        self.run_on(&self.database, role, args, &[]).await
     }
 
     async fn migrate(&self, database: &str) -> Result<()> {
-        self.run_on(database, Role::Owner, &["migrate"]).await.map(drop)
+        self.run_on(database, Role::Owner, &["migrate"], &[]).await.map(drop)
     }
 
-    async fn run_on(&self, database: &str, role: Role, args: &[&str]) -> Result<String> {
+    async fn run_on(&self, database: &str, role: Role, args: &[&str], settings: &[(&str, &str)]) -> Result<String> {
         let mut command = tokio::process::Command::new(&self.binary);
-        command.args(args).env_clear().envs(self.environment_for(database, role)).stdin(Stdio::null()).kill_on_drop(true);
-        // Only the command's own words: an argument may be a password.
-        let shown = format!("zonecert {}", args.iter().take_while(|arg| !arg.starts_with('-')).copied().collect::<Vec<_>>().join(" "));
+        command.args(args).env_clear().envs(self.environment_for(database, role)).envs(settings.iter().copied());
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let shown = format!("zonecert {}", args.join(" "));
         let output = tokio::time::timeout(COMMAND_WITHIN, command.output()).await;
         let output = output.with_context(|| format!("`{shown}` did not end within {} s", COMMAND_WITHIN.as_secs()))?;
         let output = output.with_context(|| format!("cannot run {}", self.binary.display()))?;
@@ -178,6 +198,7 @@ impl Product {
     fn spec(&self, name: &str, command: &str, role: Role) -> Spec {
         let mut spec = Spec::new(&self.layout, name, self.binary.clone(), self.layout.root().to_path_buf()).args([command]);
         spec.env = self.environment(role);
+        spec.end_within = END_WITHIN;
         spec
     }
 }

@@ -7,6 +7,10 @@ use crate::stack::StackHandle;
 
 /// URL of the database, as the role of the process.
 pub const DATABASE_URL: &str = "ZONECERT_DATABASE_URL";
+/// URL of the database as the worker's role, for `all`.
+pub const WORKER_DATABASE_URL: &str = "ZONECERT_WORKER_DATABASE_URL";
+/// Connections that a process keeps at the most.
+pub const DATABASE_CONNECTIONS: &str = "ZONECERT_DATABASE_CONNECTIONS";
 /// `migrate` gives this password to the API's role.
 pub const API_DB_PASSWORD: &str = "ZONECERT_API_DB_PASSWORD";
 /// `migrate` gives this password to the worker's role.
@@ -17,6 +21,8 @@ pub const LISTEN: &str = "ZONECERT_LISTEN";
 pub const ADDRESS_FILE: &str = "ZONECERT_ADDRESS_FILE";
 /// File of lines `id:base64 of 32 bytes`, the first being current.
 pub const MASTER_KEYS_FILE: &str = "ZONECERT_MASTER_KEYS_FILE";
+/// The password of the account that `admin create-account` makes.
+pub const NEW_PASSWORD: &str = "ZONECERT_NEW_PASSWORD";
 /// PEM of the key that signs access tokens.
 pub const JWT_KEY_FILE: &str = "ZONECERT_JWT_KEY_FILE";
 /// `PowerDNS`' HTTP API.
@@ -49,6 +55,8 @@ pub const POLL_INTERVAL_SECONDS: &str = "ZONECERT_POLL_INTERVAL_SECONDS";
 pub const POLL_LIMIT: &str = "ZONECERT_POLL_LIMIT";
 /// Life of an issuance's lease, in seconds.
 pub const LEASE_SECONDS: &str = "ZONECERT_LEASE_SECONDS";
+/// Issuances that a worker works on at the same time.
+pub const WORKER_CONCURRENCY: &str = "ZONECERT_WORKER_CONCURRENCY";
 /// Seconds between sweeps.
 pub const SWEEP_INTERVAL_SECONDS: &str = "ZONECERT_SWEEP_INTERVAL_SECONDS";
 /// Seconds before each further attempt, comma separated.

@@ -282,3 +282,15 @@ proptest! {
         prop_assert_eq!(name.registered_domain(), name.as_str());
     }
 }
+
+#[test]
+fn as_many_challenge_values_as_fit_an_answer_of_512_octets_with_one_to_spare() {
+    assert_eq!(challenge_capacity("_acme-challenge.example.test"), 7);
+    assert_eq!(challenge_capacity(&format!("_acme-challenge.{}", "a".repeat(237))), 3);
+    // Header, question and records of the most that are allowed, and one more.
+    for length in 20..=253 {
+        let name = "a".repeat(length);
+        let records = challenge_capacity(&name) + 1;
+        assert!(12 + 6 + length + records * 56 <= 512, "{length}: {records}");
+    }
+}

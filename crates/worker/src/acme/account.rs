@@ -102,8 +102,8 @@ impl AcmeDirectory {
 
     async fn restore(&self, stored: acme_accounts::AcmeAccount) -> Result<Arc<AcmeAccount>, Failure> {
         // What serde says about a value may quote it, so it is not told.
-        let credentials: AccountCredentials =
-            serde_json::from_slice(&stored.credentials).map_err(|_| from_store(&StoreError::corrupt("acme_accounts.sealed_credentials", "(secret)")))?;
+        let credentials: AccountCredentials = serde_json::from_slice(&stored.credentials)
+            .map_err(|_| from_store(&StoreError::corrupt("acme_accounts.sealed_credentials", "(secret)")))?;
         let (opened, answer) = recorded(Account::builder_with_http(Box::new(self.http.clone())).from_credentials(credentials)).await;
         let client = opened.map_err(|error| classify(&error, &answer, About::Directory))?;
         Ok(Arc::new(AcmeAccount { id: stored.id, client }))
@@ -117,9 +117,10 @@ impl AcmeDirectory {
         let (created, answer) = recorded(builder.create(&wanted, self.settings.directory_url.clone(), None)).await;
         let (client, credentials) = created.map_err(|error| classify(&error, &answer, About::Directory))?;
         // From here to the commit a crash would lose the account, which nothing hangs on yet.
-        let credentials = Zeroizing::new(serde_json::to_vec(&credentials).map_err(|_| {
-            Failure::new(FailureCode::Internal, "our account at the CA could not be stored")
-        })?);
+        let credentials = Zeroizing::new(
+            serde_json::to_vec(&credentials)
+                .map_err(|_| Failure::new(FailureCode::Internal, "our account at the CA could not be stored"))?,
+        );
         let stored = self
             .store
             .platform(async |conn| insert_acme_account(conn, &self.masters, &self.settings.directory_url, client.id(), &credentials).await)
@@ -128,7 +129,7 @@ impl AcmeDirectory {
         if stored.account_url != client.id() {
             return self.restore(stored).await;
         }
-        tracing::info!(directory_url = self.directory_url(), account_url = client.id(), "acme_account_created");
+        tracing::info!(directory_url = self.directory_url(), account_url = client.id(), "an account was made at the CA");
         Ok(Arc::new(AcmeAccount { id: stored.id, client }))
     }
 

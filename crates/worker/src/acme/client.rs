@@ -257,7 +257,8 @@ fn authorization<'a>(handle: &'a mut AuthorizationHandle<'a>) -> Authorization {
         instant_acme::AuthorizationStatus::Expired => AuthorizationStatus::Expired,
         instant_acme::AuthorizationStatus::Deactivated => AuthorizationStatus::Deactivated,
     };
-    let said = handle.challenges.iter().find_map(|challenge| challenge.error.as_ref()).map(|problem| from_problem(problem, None, Some(&name)));
+    let said =
+        handle.challenges.iter().find_map(|challenge| challenge.error.as_ref()).map(|problem| from_problem(problem, None, Some(&name)));
     let challenge = handle.challenge(ChallengeType::Dns01);
     let txt_value = challenge.as_ref().map(|challenge| challenge.key_authorization().dns_value());
     let told = challenge.is_some_and(|challenge| challenge.status != ChallengeStatus::Pending);
@@ -268,7 +269,9 @@ fn authorization<'a>(handle: &'a mut AuthorizationHandle<'a>) -> Authorization {
         AuthorizationStatus::Pending => because(FailureCode::ChallengeNotOffered, "the CA offers no validation by DNS"),
         AuthorizationStatus::Expired => because(FailureCode::OrderExpired, "the authorization has run out"),
         AuthorizationStatus::Invalid => said.or_else(|| because(FailureCode::OrderInvalid, "the CA gave no reason")),
-        AuthorizationStatus::Deactivated | AuthorizationStatus::Revoked => because(FailureCode::OrderInvalid, "the authorization was taken back"),
+        AuthorizationStatus::Deactivated | AuthorizationStatus::Revoked => {
+            because(FailureCode::OrderInvalid, "the authorization was taken back")
+        }
     };
     Authorization { url, identifier, wildcard, status, txt_value, told, problem, retry_after: last_answer().retry_after }
 }

@@ -33,10 +33,9 @@ pub(super) fn classify(error: &Error, answer: &Answer, about: About) -> Failure 
         }
     };
     let failure = match (failure.code, about) {
-        (FailureCode::OrderLost, About::Directory) => Failure::new(
-            FailureCode::CaMalformedAnswer,
-            format!("the CA does not have what its own directory names: {}", failure.detail()),
-        ),
+        (FailureCode::OrderLost, About::Directory) => {
+            Failure::new(FailureCode::CaMalformedAnswer, format!("the CA does not have what its own directory names: {}", failure.detail()))
+        }
         _ => failure,
     };
     failure.with_retry_after(answer.retry_after)

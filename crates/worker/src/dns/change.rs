@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use zonecert_store::challenge_records::ZoneValue;
 
 use super::nameservers::NameServers;
-use super::powerdns::{ChangeType, Record, RrSet, RrSetChange, Zone, fqdn};
 use super::txt;
+use super::zone::{ChangeType, Record, RrSet, RrSetChange, Zone, fqdn};
 
 /// Of a record set that holds only our values. Challenges live for seconds.
 const TTL_SECONDS: u32 = 60;

@@ -1,7 +1,7 @@
 //! The holder of a zone's lease: brings the zone in `PowerDNS` to what the rows say, and puts on record that it is there.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 use zonecert_domain::failure::{Failure, FailureCode};
@@ -12,10 +12,12 @@ use zonecert_store::{Store, StoreError};
 use super::change::Desired;
 use super::failure::DnsFailure;
 use super::nameservers::NameServers;
-use super::powerdns::{MARK, PowerDns, RrSetChange, Zone};
+use super::powerdns::{CALL_WITHIN, PowerDns};
+use super::zone::{MARK, RrSetChange, Zone, fqdn};
 
-/// Twice the time that one call of `PowerDNS` can take. The lease is renewed before each.
-pub(super) const LEASE: Duration = Duration::from_secs(20);
+/// Twice the time that one call of `PowerDNS` can take. The lease is renewed before each, so no call of ours outlives it, unless the process is held up
+/// in the very moment of sending: `PowerDNS` knows no fences, and such a change stands until the zone is projected again.
+pub(super) const LEASE: Duration = Duration::from_secs(2 * CALL_WITHIN.as_secs());
 
 /// How often the zone is brought up to date while its rows go on changing. Whoever changes them later has sent a job of their own.
 const PASSES: usize = 8;
@@ -32,8 +34,17 @@ pub(super) enum Trouble {
     Store(StoreError),
     /// `PowerDNS`: nothing, or nobody knows what, was changed.
     Dns(DnsFailure),
-    /// These names (with their final dots) could not be changed; all others are as they should be.
-    Names(BTreeSet<String>, DnsFailure),
+    /// `PowerDNS`, at some names; all others are as they should be.
+    Names(Refused),
+}
+
+/// Names that `PowerDNS` will not change.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    /// With their final dots.
+    pub(super) names: BTreeSet<String>,
+    /// Why, of the first of them.
+    failure: DnsFailure,
 }
 
 impl From<StoreError> for Trouble {
@@ -58,7 +69,7 @@ impl Trouble {
             Self::LeaseLost => Failure::new(FailureCode::Internal, "the lease of the zone was lost"),
             Self::Store(StoreError::Unavailable(_)) => Failure::new(FailureCode::DatabaseUnavailable, "our database did not answer"),
             Self::Store(_) => Failure::new(FailureCode::Internal, "our database refused"),
-            Self::Dns(failure) | Self::Names(_, failure) => failure.clone().into(),
+            Self::Dns(failure) | Self::Names(Refused { failure, .. }) => failure.clone().into(),
         }
     }
 }
@@ -85,9 +96,9 @@ impl Rows {
     }
 
     /// Rows that can be deleted once the names are as they should be, those at `refused` excepted.
-    fn gone(&self, refused: &BTreeSet<String>) -> Vec<Uuid> {
-        let gone = self.values.iter().filter(|value| !value.wanted && !refused.contains(&super::powerdns::fqdn(&value.name)));
-        gone.map(|value| value.id).collect()
+    fn gone(&self, refused: Option<&Refused>) -> Vec<Uuid> {
+        let seen = |value: &&ZoneValue| refused.is_none_or(|refused| !refused.names.contains(&fqdn(&value.name)));
+        self.values.iter().filter(|value| !value.wanted).filter(seen).map(|value| value.id).collect()
     }
 }
 
@@ -145,15 +156,16 @@ impl Holder<'_> {
         Ok(rows.await?)
     }
 
-    /// Renewed before each call of `PowerDNS`, so that no call of ours begins once the lease is somebody else's.
-    async fn renew(&self) -> Result<(), Trouble> {
+    /// Renews the lease, and says until when a call of `PowerDNS` may begin. Before each call, so that none begins once the lease is somebody else's.
+    async fn renew(&self) -> Result<Instant, Trouble> {
+        let until = Instant::now() + CALL_WITHIN;
         self.store.platform(async |conn| zone_projections::renew_lease(conn, self.lease, LEASE).await).await?;
-        Ok(())
+        Ok(until)
     }
 
     async fn find_zone(&self) -> Result<Option<Zone>, Trouble> {
-        self.renew().await?;
-        Ok(self.powerdns.find_zone(&self.lease.dns_zone).await?)
+        let until = self.renew().await?;
+        Ok(self.powerdns.find_zone(&self.lease.dns_zone, until).await?)
     }
 
     async fn get_zone(&self) -> Result<Zone, Trouble> {
@@ -165,8 +177,8 @@ impl Holder<'_> {
     /// only of a zone that bears our mark, so that one which somebody else made first stays theirs.
     async fn create_zone(&self) -> Result<Zone, Trouble> {
         self.record_created_by_us(true).await?;
-        self.renew().await?;
-        self.powerdns.create_zone(&self.lease.dns_zone, self.nameservers).await?;
+        let until = self.renew().await?;
+        self.powerdns.create_zone(&self.lease.dns_zone, self.nameservers, until).await?;
         let zone = self.get_zone().await?;
         if self.check_mark(&zone).await? {
             tracing::info!(dns_zone = self.lease.dns_zone, "zone created in PowerDNS");
@@ -192,8 +204,8 @@ impl Holder<'_> {
 
     async fn delete_zone(&self) -> Result<(), Trouble> {
         let dns_zone = &self.lease.dns_zone;
-        self.renew().await?;
-        self.powerdns.delete_zone(dns_zone).await?;
+        let until = self.renew().await?;
+        self.powerdns.delete_zone(dns_zone, until).await?;
         if self.find_zone().await?.is_some() {
             return Err(DnsFailure::Mismatch(format!("the zone {dns_zone} was deleted and is still there")).into());
         }
@@ -203,7 +215,7 @@ impl Holder<'_> {
     }
 
     /// Writes until the zone, read back, holds what the rows say. Returns the names that `PowerDNS` would not change, if any.
-    async fn write(&self, rows: &Rows, mut zone: Zone) -> Result<Option<(BTreeSet<String>, DnsFailure)>, Trouble> {
+    async fn write(&self, rows: &Rows, mut zone: Zone) -> Result<Option<Refused>, Trouble> {
         let dns_zone = &self.lease.dns_zone;
         let desired = Desired::new(&rows.values);
         let mut refused = None;
@@ -227,28 +239,28 @@ impl Holder<'_> {
         Err(DnsFailure::Mismatch(format!("the records of {} are not as written, {WRITES} times", names.join(", "))).into())
     }
 
-    fn still_to_do(&self, desired: &Desired, zone: &Zone, refused: Option<&(BTreeSet<String>, DnsFailure)>) -> Vec<RrSetChange> {
+    fn still_to_do(&self, desired: &Desired, zone: &Zone, refused: Option<&Refused>) -> Vec<RrSetChange> {
         let mut changes = desired.changes(&self.lease.dns_zone, zone, self.nameservers);
-        changes.retain(|change| !refused.is_some_and(|(names, _)| names.contains(&change.name)));
+        changes.retain(|change| refused.is_none_or(|refused| !refused.names.contains(&change.name)));
         changes
     }
 
     /// All changes at once. If that is refused, each name by itself, so that one that cannot be changed does not hold up the others.
-    async fn send(&self, changes: &[RrSetChange]) -> Result<Option<(BTreeSet<String>, DnsFailure)>, Trouble> {
+    async fn send(&self, changes: &[RrSetChange]) -> Result<Option<Refused>, Trouble> {
         let dns_zone = &self.lease.dns_zone;
-        self.renew().await?;
-        match self.powerdns.change_zone(dns_zone, changes).await {
+        let until = self.renew().await?;
+        match self.powerdns.change_zone(dns_zone, changes, until).await {
             Ok(()) => return Ok(None),
             Err(DnsFailure::Refused(_)) => {}
             Err(other) => return Err(other.into()),
         }
         let mut refused = None;
         for change in changes {
-            self.renew().await?;
-            match self.powerdns.change_zone(dns_zone, std::slice::from_ref(change)).await {
+            let until = self.renew().await?;
+            match self.powerdns.change_zone(dns_zone, std::slice::from_ref(change), until).await {
                 Ok(()) => {}
                 Err(failure @ DnsFailure::Refused(_)) => {
-                    refused = merge(refused, Some((BTreeSet::from([change.name.clone()]), failure)));
+                    refused = merge(refused, Some(Refused { names: BTreeSet::from([change.name.clone()]), failure }));
                 }
                 Err(other) => return Err(other.into()),
             }
@@ -256,10 +268,9 @@ impl Holder<'_> {
         Ok(refused)
     }
 
-    async fn record(&self, rows: &Rows, refused: Option<(BTreeSet<String>, DnsFailure)>) -> Result<bool, Trouble> {
-        let (lease, generation) = (self.lease, rows.generation);
-        let Some((names, failure)) = refused else {
-            let gone = rows.gone(&BTreeSet::new());
+    async fn record(&self, rows: &Rows, refused: Option<Refused>) -> Result<bool, Trouble> {
+        let (lease, generation, gone) = (self.lease, rows.generation, rows.gone(refused.as_ref()));
+        let Some(refused) = refused else {
             let now = self.store.platform(async |conn| {
                 let now = zone_projections::record_projected(conn, lease, generation).await?;
                 challenge_records::delete_gone(conn, &gone).await?;
@@ -267,25 +278,20 @@ impl Holder<'_> {
             });
             return Ok(now.await? == generation);
         };
-        let gone = rows.gone(&names);
         let deleted = self.store.platform(async |conn| {
             zone_projections::renew_lease(conn, lease, LEASE).await?;
             challenge_records::delete_gone(conn, &gone).await
         });
         deleted.await?;
-        Err(Trouble::Names(names, failure))
+        Err(Trouble::Names(refused))
     }
 }
 
-/// Of several refusals the first stands for all.
-fn merge(
-    one: Option<(BTreeSet<String>, DnsFailure)>,
-    other: Option<(BTreeSet<String>, DnsFailure)>,
-) -> Option<(BTreeSet<String>, DnsFailure)> {
+fn merge(one: Option<Refused>, other: Option<Refused>) -> Option<Refused> {
     match (one, other) {
-        (Some((mut names, failure)), Some((more, _))) => {
-            names.extend(more);
-            Some((names, failure))
+        (Some(mut one), Some(other)) => {
+            one.names.extend(other.names);
+            Some(one)
         }
         (one, other) => one.or(other),
     }

@@ -11,6 +11,7 @@ mod nameservers;
 mod powerdns;
 mod projection;
 mod txt;
+mod zone;
 
 pub use failure::DnsFailure;
 pub use nameservers::{NameServers, NameServersError};

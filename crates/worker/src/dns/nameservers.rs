@@ -2,7 +2,7 @@
 
 use zonecert_domain::zone_name::ZoneName;
 
-use super::powerdns::fqdn;
+use super::zone::fqdn;
 
 /// Seconds after which secondaries ask, ask again, and give up (RFC 1912 §2.2).
 const REFRESH_RETRY_EXPIRE: &str = "10800 3600 604800";

@@ -2,20 +2,21 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use url::Url;
 
 use super::failure::DnsFailure;
 use super::nameservers::NameServers;
+use super::zone::{MARK, RrSetChange, Zone, fqdn};
 use crate::wait::pause;
 
 /// Of one request, from connecting to the last byte of the answer.
 const REQUEST_WITHIN: Duration = Duration::from_secs(5);
 
-/// Of one call with its repetitions. Half of a zone's lease, which is renewed before each call: a call never outlives it.
+/// Of one call with its repetitions.
 pub(super) const CALL_WITHIN: Duration = Duration::from_secs(10);
 
 /// Before a call that was answered with a 5xx is repeated. Longer troubles are left to the caller's own rhythm.
@@ -25,9 +26,6 @@ const REPEAT_AFTER: [Duration; 2] = [Duration::from_millis(100), Duration::from_
 const LONGEST_REASON: usize = 300;
 
 const SOA_TTL_SECONDS: u32 = 3600;
-
-/// Stands in the field `account` of the zones that we make, so that one is not mistaken for somebody else's.
-pub(super) const MARK: &str = "zonecert";
 
 /// The secret for the header `X-API-Key`.
 #[derive(Clone)]
@@ -72,75 +70,6 @@ impl fmt::Debug for PowerDns {
     }
 }
 
-/// A zone with all its record sets.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Zone {
-    /// Whose it is, in whatever words: see [`MARK`].
-    #[serde(default)]
-    pub(super) account: String,
-    pub(super) rrsets: Vec<RrSet>,
-}
-
-/// The records of one name and type.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct RrSet {
-    /// With its final dot.
-    pub(super) name: String,
-    #[serde(rename = "type")]
-    pub(super) record_type: String,
-    /// Seconds. 0 where there are only comments.
-    pub(super) ttl: u32,
-    #[serde(default)]
-    pub(super) records: Vec<Record>,
-    #[serde(default)]
-    pub(super) comments: Vec<Comment>,
-}
-
-/// One record of a set.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(super) struct Record {
-    /// In presentation form.
-    pub(super) content: String,
-    /// Kept, but not answered.
-    #[serde(default)]
-    pub(super) disabled: bool,
-}
-
-/// A note that somebody left at a record set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Comment {
-    pub(super) content: String,
-    #[serde(default)]
-    pub(super) account: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) modified_at: Option<i64>,
-}
-
-/// A record set as it shall be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct RrSetChange {
-    /// With its final dot.
-    pub(super) name: String,
-    #[serde(rename = "type")]
-    pub(super) record_type: &'static str,
-    pub(super) changetype: ChangeType,
-    /// Seconds.
-    pub(super) ttl: u32,
-    /// All of them; empty for [`ChangeType::Delete`].
-    pub(super) records: Vec<Record>,
-    /// `None` keeps those that are there, as long as there is a record left.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) comments: Option<Vec<Comment>>,
-}
-
-/// What a change does with what is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(super) enum ChangeType {
-    Replace,
-    Delete,
-}
-
 impl PowerDns {
     /// A client of the server `server_id` (`localhost`, unless a proxy says otherwise) at `api_url`, which is given without `/api/v1`.
     ///
@@ -171,7 +100,7 @@ impl PowerDns {
             version: String,
         }
 
-        let answer = self.call(Method::GET, self.server.clone(), None).await?;
+        let answer = self.call(Method::GET, self.server.clone(), None, Instant::now() + CALL_WITHIN).await?;
         match answer.status {
             StatusCode::OK => answer.json::<Server>().map(|server| server.version),
             _ => Err(answer.refusal()),
@@ -181,8 +110,8 @@ impl PowerDns {
     /// The zone with all its record sets, or `None` when there is no such zone.
     ///
     /// All, because a request for single names (`rrset_name`) leaves out disabled records, which the next change would then delete.
-    pub(super) async fn find_zone(&self, dns_zone: &str) -> Result<Option<Zone>, DnsFailure> {
-        let answer = self.call(Method::GET, self.zone_url(dns_zone), None).await?;
+    pub(super) async fn find_zone(&self, dns_zone: &str, until: Instant) -> Result<Option<Zone>, DnsFailure> {
+        let answer = self.call(Method::GET, self.zone_url(dns_zone), None, until).await?;
         match answer.status {
             StatusCode::OK => answer.json().map(Some),
             StatusCode::NOT_FOUND => Ok(None),
@@ -191,7 +120,7 @@ impl PowerDns {
     }
 
     /// Makes the zone, with our [`MARK`]. Fine when it is there already, whoever made it.
-    pub(super) async fn create_zone(&self, dns_zone: &str, nameservers: &NameServers) -> Result<(), DnsFailure> {
+    pub(super) async fn create_zone(&self, dns_zone: &str, nameservers: &NameServers, until: Instant) -> Result<(), DnsFailure> {
         let body = serde_json::json!({
             "name": fqdn(dns_zone),
             "kind": "Native",
@@ -204,7 +133,7 @@ impl PowerDns {
                 "records": [{"content": nameservers.soa(dns_zone), "disabled": false}],
             }],
         });
-        let answer = self.call(Method::POST, self.url(&["zones"]), Some(&body)).await?;
+        let answer = self.call(Method::POST, self.url(&["zones"]), Some(&body), until).await?;
         match answer.status {
             StatusCode::CREATED | StatusCode::CONFLICT => Ok(()),
             _ => Err(answer.refusal()),
@@ -212,9 +141,9 @@ impl PowerDns {
     }
 
     /// Makes all changes or none.
-    pub(super) async fn change_zone(&self, dns_zone: &str, changes: &[RrSetChange]) -> Result<(), DnsFailure> {
+    pub(super) async fn change_zone(&self, dns_zone: &str, changes: &[RrSetChange], until: Instant) -> Result<(), DnsFailure> {
         let body = serde_json::json!({"rrsets": changes});
-        let answer = self.call(Method::PATCH, self.zone_url(dns_zone), Some(&body)).await?;
+        let answer = self.call(Method::PATCH, self.zone_url(dns_zone), Some(&body), until).await?;
         match answer.status {
             status if status.is_success() => Ok(()),
             StatusCode::NOT_FOUND => Err(DnsFailure::ZoneMissing(dns_zone.to_owned())),
@@ -223,8 +152,8 @@ impl PowerDns {
     }
 
     /// Deletes the zone and all that is in it. Fine when it is not there.
-    pub(super) async fn delete_zone(&self, dns_zone: &str) -> Result<(), DnsFailure> {
-        let answer = self.call(Method::DELETE, self.zone_url(dns_zone), None).await?;
+    pub(super) async fn delete_zone(&self, dns_zone: &str, until: Instant) -> Result<(), DnsFailure> {
+        let answer = self.call(Method::DELETE, self.zone_url(dns_zone), None, until).await?;
         match answer.status {
             status if status.is_success() || status == StatusCode::NOT_FOUND => Ok(()),
             _ => Err(answer.refusal()),
@@ -244,10 +173,12 @@ impl PowerDns {
     }
 
     /// One call. A 5xx is repeated; what stays one is an error. No answer in time is not repeated: it would not come sooner.
-    async fn call(&self, method: Method, url: Url, body: Option<&serde_json::Value>) -> Result<Answer, DnsFailure> {
+    ///
+    /// No request begins after `until`, whatever held this process up meanwhile: the caller's lease may be over.
+    async fn call(&self, method: Method, url: Url, body: Option<&serde_json::Value>, until: Instant) -> Result<Answer, DnsFailure> {
         let repeated = async {
             let mut pauses = REPEAT_AFTER.into_iter();
-            loop {
+            while Instant::now() < until {
                 let answer = self.send(&method, &url, body).await?;
                 if !answer.status.is_server_error() {
                     return Ok(answer);
@@ -258,8 +189,9 @@ impl PowerDns {
                     None => return Err(DnsFailure::Broken(answer.status.as_u16())),
                 }
             }
+            Err(DnsFailure::Unreachable("no answer in time"))
         };
-        tokio::time::timeout(CALL_WITHIN, repeated).await.unwrap_or(Err(DnsFailure::Unreachable("no answer in time")))
+        tokio::time::timeout_at(until.into(), repeated).await.unwrap_or(Err(DnsFailure::Unreachable("no answer in time")))
     }
 
     async fn send(&self, method: &Method, url: &Url, body: Option<&serde_json::Value>) -> Result<Answer, DnsFailure> {
@@ -312,12 +244,6 @@ impl Answer {
     }
 }
 
-/// A name as `PowerDNS` writes it: lower case, with its final dot.
-pub(super) fn fqdn(name: &str) -> String {
-    let name = name.to_ascii_lowercase();
-    if name.ends_with('.') { name } else { format!("{name}.") }
-}
-
 fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
@@ -331,6 +257,17 @@ mod tests {
         let key: ApiKey = "s3cret".parse().unwrap();
         let client = PowerDns::new(&"http://127.0.0.1:1/".parse().unwrap(), "localhost", key.clone()).unwrap();
         assert!(!format!("{key:?} {client:?} {:?}", key.0).contains("s3cret"));
+    }
+
+    #[tokio::test]
+    async fn no_request_begins_when_the_time_is_over() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let client = PowerDns::new(&url, "localhost", "k".parse().unwrap()).unwrap();
+        let outcome = client.delete_zone("a.test", Instant::now()).await;
+        assert_eq!(outcome, Err(DnsFailure::Unreachable("no answer in time")));
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "nobody has connected");
     }
 
     #[test]

@@ -12,19 +12,20 @@ use zonecert_store::zone_projections::{self, Generation, ZoneLease, ZoneProjecti
 use zonecert_store::{Store, StoreError};
 
 use super::failure::DnsFailure;
-use super::holder::{Holder, LEASE, Trouble};
+use super::holder::{Holder, LEASE, Refused, Trouble};
 use super::nameservers::NameServers;
-use super::powerdns::{PowerDns, fqdn};
+use super::powerdns::PowerDns;
+use super::zone::fqdn;
 use crate::wait::pause;
 
 /// Between two looks at a lease that another process holds.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// How long a lease of another process is waited for: three times as long as a dead process can keep it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Between two jobs for a zone that has failed more often than [`step_backoff`] has an answer for.
-const SLOW_BACKOFF: Duration = Duration::from_secs(60);
+const SLOW_BACKOFF: Duration = Duration::from_mins(1);
 
 /// Brings zones in `PowerDNS` to what the rows say. One per process; cheap to clone.
 #[derive(Clone)]
@@ -171,7 +172,9 @@ impl Inner {
 fn judge(trouble: Option<&Trouble>, names: Option<&[String]>) -> Result<(), Failure> {
     match (trouble, names) {
         (None, _) => Ok(()),
-        (Some(Trouble::Names(refused, _)), Some(names)) if !names.iter().any(|name| refused.contains(&fqdn(name))) => Ok(()),
+        (Some(Trouble::Names(Refused { names: refused, .. })), Some(names)) if !names.iter().any(|name| refused.contains(&fqdn(name))) => {
+            Ok(())
+        }
         (Some(trouble), _) => Err(trouble.failure()),
     }
 }

@@ -1,5 +1,7 @@
 //! TXT records in presentation form (RFC 1035 §5.1): character-strings of up to 255 octets in quotes.
 
+use std::fmt::Write as _;
+
 /// One value as the content of a record, in as many character-strings as it takes.
 pub(super) fn quote(value: &str) -> String {
     const LONGEST: usize = 255;
@@ -17,7 +19,9 @@ fn quote_string(octets: &[u8]) -> String {
         match octet {
             b'"' | b'\\' => text.extend(['\\', char::from(octet)]),
             b' '..=b'~' => text.push(char::from(octet)),
-            _ => text.push_str(&format!("\\{octet:03}")),
+            _ => {
+                let _ = write!(text, "\\{octet:03}");
+            }
         }
     }
     text.push('"');

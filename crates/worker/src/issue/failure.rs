@@ -13,7 +13,7 @@ use zonecert_store::orders::{self, OrderChange};
 use zonecert_store::{Connection, StoreError};
 
 use super::Run;
-use super::record::withdraw_challenges;
+use super::record::{about, withdraw_challenges};
 
 impl Run<'_> {
     /// Returns whether there is more to do here and now.
@@ -48,7 +48,7 @@ impl Run<'_> {
                 issuances::guard(conn, &lease).await?;
                 issuances::record_step_failed(conn, &lease, describe(failure)).await?;
                 let message = format!("{}; the step is repeated in {} s", failure.detail(), pause.as_secs_f64());
-                let event = self.failure_event(issuance, Level::Warning, "step_failed", message, failure);
+                let event = failure_event(issuance, Level::Warning, "step_failed", message, failure);
                 events::record(conn, lease.account, event).await.map(drop)
             })
         })
@@ -68,7 +68,7 @@ impl Run<'_> {
                 issuances::rest(conn, &lease, pause, describe(failure)).await?;
                 issuing::record_outcome(conn, lease.account, issuance.certificate, outcome).await?;
                 let message = format!("{}; the next attempt is at {}", failure.detail(), next_attempt_at.format("%Y-%m-%d %H:%M:%S UTC"));
-                let event = self.failure_event(issuance, Level::Warning, "attempt_failed", message, failure);
+                let event = failure_event(issuance, Level::Warning, "attempt_failed", message, failure);
                 events::record(conn, lease.account, event).await.map(drop)
             })
         })
@@ -84,7 +84,7 @@ impl Run<'_> {
                 issuances::end(conn, &lease, IssuanceEvent::Failed, Some(describe(failure))).await?;
                 let outcome = Outcome::Failed(shown(failure, Value::Null));
                 issuing::record_outcome(conn, lease.account, issuance.certificate, outcome).await?;
-                let event = self.failure_event(issuance, Level::Error, "issuance_failed", failure.detail().to_owned(), failure);
+                let event = failure_event(issuance, Level::Error, "issuance_failed", failure.detail().to_owned(), failure);
                 events::record(conn, lease.account, event).await.map(drop)
             })
         })
@@ -97,13 +97,11 @@ impl Run<'_> {
         orders::advance(conn, self.lease.account, order, OrderEvent::Failed, change, None).await?;
         withdraw_challenges(conn, self.lease.account, order).await
     }
+}
 
-    fn failure_event(&self, issuance: &Issuance, level: Level, event: &'static str, message: String, failure: &Failure) -> NewEvent {
-        let mut event = self.event(issuance, issuance.live_order.as_ref(), event, message);
-        event.level = level;
-        event.details = describe(failure);
-        event
-    }
+fn failure_event(issuance: &Issuance, level: Level, event: &'static str, message: String, failure: &Failure) -> NewEvent {
+    let event = about(issuance, issuance.live_order.as_ref(), event, message);
+    NewEvent { level, details: describe(failure), ..event }
 }
 
 fn describe(failure: &Failure) -> Value {
@@ -120,7 +118,11 @@ fn shown(failure: &Failure, next_attempt_at: impl serde::Serialize) -> Value {
 /// What only we can mend is an error in our log; all else is in the customer's.
 fn log(failure: &Failure, verdict: Verdict) {
     match failure.code.actor() {
-        Actor::Operator => tracing::error!(code = failure.code.as_str(), detail = failure.detail(), ?verdict, "an issuance needs the operator"),
-        Actor::Customer | Actor::Nobody => tracing::warn!(code = failure.code.as_str(), detail = failure.detail(), ?verdict, "a step failed"),
+        Actor::Operator => {
+            tracing::error!(code = failure.code.as_str(), detail = failure.detail(), ?verdict, "an issuance needs the operator");
+        }
+        Actor::Customer | Actor::Nobody => {
+            tracing::warn!(code = failure.code.as_str(), detail = failure.detail(), ?verdict, "a step failed");
+        }
     }
 }

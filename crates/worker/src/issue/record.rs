@@ -16,7 +16,7 @@ use zonecert_store::orders::{self, AuthorizationStatus, NewAuthorization, Order,
 use zonecert_store::{Connection, StoreError, challenge_records, private_keys, versions, zone_projections};
 
 use super::Run;
-use super::steps::challenge_record;
+use super::steps::{challenge_record, has_room};
 use crate::acme::{NewOrder, OrderState, OrderStatus};
 
 /// An authorization to be put on record, and the TXT record that it wants: name and value.
@@ -52,7 +52,7 @@ impl Run<'_> {
                 let order =
                     orders::insert_order(conn, lease.account, lease.issuance, issuance.certificate, directory_url, &subject.names).await?;
                 issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Running).await?;
-                let mut event = self.event(issuance, None, "order_begun", format!("asking the CA for {}", subject.names.join(", ")));
+                let mut event = about(issuance, None, "order_begun", format!("asking the CA for {}", subject.names.join(", ")));
                 event.order = Some(order);
                 event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url });
                 events::record(conn, lease.account, event).await?;
@@ -75,9 +75,10 @@ impl Run<'_> {
     }
 
     pub(super) async fn record_placed(&self, issuance: &Issuance, order: &Order, placed: &NewOrder) -> Result<(), StoreError> {
-        let change = || OrderChange { url: Some(placed.url.clone()), acme_account_id: Some(placed.acme_account_id), ..OrderChange::default() };
+        let change =
+            || OrderChange { url: Some(placed.url.clone()), acme_account_id: Some(placed.acme_account_id), ..OrderChange::default() };
         let event = || {
-            let mut event = self.event(issuance, Some(order), "order_placed", "the CA has accepted the order".to_owned());
+            let mut event = about(issuance, Some(order), "order_placed", "the CA has accepted the order".to_owned());
             event.details = json!({ "url": placed.url });
             event
         };
@@ -99,24 +100,29 @@ impl Run<'_> {
                 }
                 self.move_on(conn, order, OrderEvent::AlreadyAuthorized, OrderChange::default(), None).await?;
                 let message = "the CA holds every name proven already".to_owned();
-                events::record(conn, lease.account, self.event(issuance, Some(order), "already_authorized", message)).await?;
+                events::record(conn, lease.account, about(issuance, Some(order), "already_authorized", message)).await?;
                 Ok(())
             })
         })
         .await
     }
 
+    /// Returns false, and records nothing, where there is no room for the values yet.
     pub(super) async fn record_challenges(
         &self,
         issuance: &Issuance,
         order: &Order,
         zone: &str,
         authorizations: Vec<WantedAuthorization>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
+                let names = authorizations.iter().filter_map(|wanted| wanted.record.as_ref()).map(|(name, _)| name.as_str());
+                if !has_room(conn, lease.account, names).await? {
+                    return Ok(false);
+                }
                 let mut records = Vec::new();
                 for wanted in &authorizations {
                     let id = orders::insert_authorization(conn, lease.account, order.id, &wanted.authorization).await?;
@@ -128,10 +134,10 @@ impl Run<'_> {
                 let mut names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
                 names.dedup();
                 let mut event =
-                    self.event(issuance, Some(order), "challenges_written", format!("setting {} TXT values in the zone {zone}", records.len()));
+                    about(issuance, Some(order), "challenges_written", format!("setting {} TXT values in the zone {zone}", records.len()));
                 event.details = json!({ "zone": zone, "names": names });
                 events::record(conn, lease.account, event).await?;
-                Ok(())
+                Ok(true)
             })
         })
         .await
@@ -146,7 +152,7 @@ impl Run<'_> {
                 let change = OrderChange { presented_at: Some(database_now(conn).await?), ..OrderChange::default() };
                 self.move_on(conn, order, OrderEvent::Presented, change, None).await?;
                 let message = format!("the zone shows the TXT values; giving resolvers {} s", propagation.as_secs_f64());
-                events::record(conn, lease.account, self.event(issuance, Some(order), "challenges_presented", message)).await?;
+                events::record(conn, lease.account, about(issuance, Some(order), "challenges_presented", message)).await?;
                 Ok(())
             })
         })
@@ -176,7 +182,7 @@ impl Run<'_> {
                 let change = OrderChange { key_version_id: Some(key_version.0), csr: Some(csr.clone()), ..OrderChange::default() };
                 self.move_on(conn, order, OrderEvent::Prepared, change, None).await?;
                 let message = "the private key and the certificate request are ready".to_owned();
-                events::record(conn, lease.account, self.event(issuance, Some(order), "key_prepared", message)).await?;
+                events::record(conn, lease.account, about(issuance, Some(order), "key_prepared", message)).await?;
                 Ok(())
             })
         })
@@ -184,11 +190,16 @@ impl Run<'_> {
     }
 
     pub(super) async fn record_notified(&self, issuance: &Issuance, order: &Order) -> Result<(), StoreError> {
-        let event = || self.event(issuance, Some(order), "ca_notified", "the CA was asked to validate".to_owned());
+        let event = || about(issuance, Some(order), "ca_notified", "the CA was asked to validate".to_owned());
         self.advance_with_look(order, OrderEvent::Notified, OrderChange::default, event).await
     }
 
-    pub(super) async fn record_authorized(&self, issuance: &Issuance, order: &Order, looks: Vec<AuthorizationLook>) -> Result<(), StoreError> {
+    pub(super) async fn record_authorized(
+        &self,
+        issuance: &Issuance,
+        order: &Order,
+        looks: Vec<AuthorizationLook>,
+    ) -> Result<(), StoreError> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
@@ -198,7 +209,7 @@ impl Run<'_> {
                 }
                 self.move_on(conn, order, OrderEvent::Authorized, OrderChange::default(), None).await?;
                 let message = "the CA has validated every name".to_owned();
-                events::record(conn, lease.account, self.event(issuance, Some(order), "authorized", message)).await?;
+                events::record(conn, lease.account, about(issuance, Some(order), "authorized", message)).await?;
                 Ok(())
             })
         })
@@ -223,7 +234,7 @@ impl Run<'_> {
     }
 
     pub(super) async fn record_finalized(&self, issuance: &Issuance, order: &Order, answer: &OrderState) -> Result<(), StoreError> {
-        let event = || self.event(issuance, Some(order), "finalized", "the CA has the certificate request".to_owned());
+        let event = || about(issuance, Some(order), "finalized", "the CA has the certificate request".to_owned());
         if answer.status == OrderStatus::Valid {
             return self.advance(order, OrderEvent::Finalized, OrderChange::default, event).await;
         }
@@ -248,7 +259,7 @@ impl Run<'_> {
                 let issued = Issued { version, not_after, next_renewal_at };
                 issuing::record_issued(conn, lease.account, certificate, issued).await?;
                 let message = format!("issued by {}, valid until {}", chain.issuer(), not_after.format("%Y-%m-%d %H:%M:%S UTC"));
-                let mut event = self.event(issuance, Some(order), "issued", message);
+                let mut event = about(issuance, Some(order), "issued", message);
                 event.details = json!({
                     "version_id": version, "serial": chain.serial_hex(), "fingerprint_sha256": chain.sha256_fingerprint_hex(),
                     "not_before": not_before, "not_after": not_after,
@@ -314,15 +325,6 @@ impl Run<'_> {
         tracing::debug!(from = %order.status, to = %status, event = event.as_str(), "order moved on");
         issuances::record_step_taken(conn, &self.lease).await
     }
-
-    pub(super) fn event(&self, issuance: &Issuance, order: Option<&Order>, event: &'static str, message: String) -> NewEvent {
-        NewEvent {
-            certificate: Some(issuance.certificate),
-            issuance: Some(issuance.id),
-            order: order.map(|order| order.id),
-            ..NewEvent::info(event, message)
-        }
-    }
 }
 
 /// The TXT values of an order are wanted no more; the projection of their zone takes them out.
@@ -331,4 +333,14 @@ pub(super) async fn withdraw_challenges(conn: &mut Connection, account: AccountI
         zone_projections::request_projection(conn, &zone).await?;
     }
     Ok(())
+}
+
+/// An event about an issuance and, where there is one, its order.
+pub(super) fn about(issuance: &Issuance, order: Option<&Order>, event: &'static str, message: String) -> NewEvent {
+    NewEvent {
+        certificate: Some(issuance.certificate),
+        issuance: Some(issuance.id),
+        order: order.map(|order| order.id),
+        ..NewEvent::info(event, message)
+    }
 }

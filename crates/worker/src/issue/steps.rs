@@ -1,20 +1,23 @@
 //! The steps of an order. Each reads what it needs, acts outside while holding no database connection, and records the outcome.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use zonecert_domain::failure::{Failure, FailureCode};
+use zonecert_domain::id::AccountId;
 use zonecert_domain::issuance::Failed;
 use zonecert_domain::key::KeyAlgorithm;
-use zonecert_domain::name::CHALLENGE_LABEL;
+use zonecert_domain::name::{CHALLENGE_LABEL, challenge_capacity};
 use zonecert_domain::order::OrderStep;
 use zonecert_pki::chain::CertificateChain;
 use zonecert_pki::csr::certificate_request;
 use zonecert_pki::key::PrivateKey;
+use zonecert_store::certificates::KeyPolicy;
 use zonecert_store::challenge_records::NewChallengeRecord;
 use zonecert_store::issuances::{Issuance, database_now};
 use zonecert_store::issuing::{self, Subject};
 use zonecert_store::orders::{AuthorizationStatus, NewAuthorization, Order};
-use zonecert_store::private_keys;
+use zonecert_store::{Connection, StoreError, challenge_records, private_keys};
 
 use super::record::{PreparedKey, WantedAuthorization};
 use super::{Run, StepError};
@@ -54,8 +57,10 @@ impl Run<'_> {
     }
 
     async fn write_challenges(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
-        let directory = self.directory(order)?;
-        let offered = directory.authorizations(order_url(order)?).await?;
+        if !self.has_room(order).await? {
+            return Err(StepError::Turn);
+        }
+        let offered = self.directory(order)?.authorizations(order_url(order)?).await?;
         let mut wanted = Vec::with_capacity(offered.len());
         for authorization in offered {
             let (status, value) = match authorization.status {
@@ -63,7 +68,7 @@ impl Run<'_> {
                 acme::AuthorizationStatus::Pending => (AuthorizationStatus::Pending, Some(txt_value(&authorization)?)),
                 _ => return Err(refused(&authorization)),
             };
-            let record_name = format!("{CHALLENGE_LABEL}.{}", authorization.identifier);
+            let record_name = challenge_name(&authorization.identifier);
             wanted.push(WantedAuthorization {
                 record: value.map(|value| (record_name, value)),
                 authorization: NewAuthorization {
@@ -78,12 +83,20 @@ impl Run<'_> {
             return Ok(self.record_already_authorized(issuance, order, wanted).await?);
         }
         let zone = self.subject(issuance).await?.zone;
-        Ok(self.record_challenges(issuance, order, &zone, wanted).await?)
+        if self.record_challenges(issuance, order, &zone, wanted).await? { Ok(()) } else { Err(StepError::Turn) }
+    }
+
+    /// A look before the CA is asked; whether there is room is decided when the values are written down.
+    async fn has_room(&self, order: &Order) -> Result<bool, StepError> {
+        let account = self.lease.account;
+        let names: Vec<String> = order.names.iter().map(|name| challenge_name(name.trim_start_matches("*."))).collect();
+        Ok(self.worker.store.tenant(account, async |conn| has_room(conn, account, names.iter().map(String::as_str)).await).await?)
     }
 
     async fn present(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
         let zone = self.subject(issuance).await?.zone;
-        self.worker.projector.project(&zone, None).await?;
+        let names: Vec<String> = pending(order).map(|authorization| challenge_name(&authorization.identifier)).collect();
+        self.worker.projector.project_names(&zone, None, &names).await?;
         Ok(self.record_presented(issuance, order).await?)
     }
 
@@ -91,7 +104,10 @@ impl Run<'_> {
     /// however often the steps after this one are repeated.
     async fn prepare(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
         let subject = self.subject(issuance).await?;
-        let kept = if subject.keep_key { self.find_kept_key(issuance, subject.key_algorithm).await? } else { None };
+        let kept = match subject.key_policy {
+            KeyPolicy::Keep => self.find_kept_key(issuance, subject.key_algorithm).await?,
+            KeyPolicy::Rotate => None,
+        };
         let made = self.make_request(kept, subject.key_algorithm, order.names.clone()).await?;
         Ok(self.record_prepared(issuance, order, made).await?)
     }
@@ -136,7 +152,7 @@ impl Run<'_> {
     }
 
     async fn finalize(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
-        let Some(csr) = &order.csr else { return Err(StepError::Store(zonecert_store::StoreError::Stale)) };
+        let Some(csr) = &order.csr else { return Err(StepError::Store(StoreError::Stale)) };
         let answer = self.directory(order)?.finalize(order_url(order)?, csr).await?;
         match answer.status {
             OrderStatus::Invalid => Err(given_up(answer)),
@@ -179,15 +195,12 @@ impl Run<'_> {
     /// The chain, once it is known to be what was ordered: for our key, for our names, and complete.
     async fn checked(&self, order: &Order, pem: String) -> Result<CertificateChain, StepError> {
         let (account, key_version) = (self.lease.account, order.key_version);
-        let Some(key_version) = key_version else { return Err(StepError::Store(zonecert_store::StoreError::Stale)) };
+        let Some(key_version) = key_version else { return Err(StepError::Store(StoreError::Stale)) };
         let (public_key, now) = self
             .worker
             .store
             .tenant(account, async |conn| {
-                Ok::<_, zonecert_store::StoreError>((
-                    private_keys::get_public_key_sha256(conn, account, key_version).await?,
-                    database_now(conn).await?,
-                ))
+                Ok::<_, StoreError>((private_keys::get_public_key_sha256(conn, account, key_version).await?, database_now(conn).await?))
             })
             .await?;
         let names: Vec<&str> = order.names.iter().map(String::as_str).collect();
@@ -211,7 +224,7 @@ impl Run<'_> {
                 let key = private_keys::get_or_insert_certificate_key(conn, account, certificate).await?;
                 let Some(version) = private_keys::find_newest_key_version(conn, account, key, algorithm).await? else { return Ok(None) };
                 let pkcs8 = private_keys::open_key_version(conn, masters, account, version).await?;
-                Ok::<_, zonecert_store::StoreError>(Some((version, pkcs8)))
+                Ok::<_, StoreError>(Some((version, pkcs8)))
             })
             .await?;
         let Some((version, pkcs8)) = kept else { return Ok(None) };
@@ -266,11 +279,34 @@ fn pending(order: &Order) -> impl Iterator<Item = &zonecert_store::orders::Autho
 }
 
 fn order_url(order: &Order) -> Result<&str, StepError> {
-    order.url.as_deref().ok_or(StepError::Store(zonecert_store::StoreError::Stale))
+    order.url.as_deref().ok_or(StepError::Store(StoreError::Stale))
 }
 
 fn unavailable(error: &dyn std::error::Error) -> StepError {
     Failure::new(FailureCode::KeyUnavailable, error.to_string()).into()
+}
+
+/// Where the CA looks for the proof of a name without `*.` (RFC 8555 §8.4).
+fn challenge_name(identifier: &str) -> String {
+    format!("{CHALLENGE_LABEL}.{identifier}")
+}
+
+/// Whether the values that an order wants at these names, a name for each value, fit beside those that are there.
+pub(super) async fn has_room<'a>(
+    conn: &mut Connection,
+    account: AccountId,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<bool, StoreError> {
+    let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in names {
+        *wanted.entry(name).or_default() += 1;
+    }
+    for (name, values) in wanted {
+        if challenge_records::count_values(conn, account, name).await? + values > challenge_capacity(name) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn txt_value(authorization: &acme::Authorization) -> Result<String, Failure> {

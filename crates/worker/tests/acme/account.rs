@@ -11,7 +11,7 @@ use zonecert_domain::failure::{FailureClass, FailureCode};
 use zonecert_store::Store;
 use zonecert_worker::acme::{AcmeDirectory, AcmeSettings};
 
-use crate::database::{fresh, master_keys};
+use crate::database::{fresh, master_keys, stack};
 
 fn settings(pebble: &Pebble, recreate_account: bool) -> AcmeSettings {
     AcmeSettings {
@@ -34,7 +34,7 @@ async fn count(admin: &Client) -> Result<(i64, i64)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_that_need_an_account_at_the_same_moment_end_with_the_same_one() -> Result<()> {
-    let stack = zonecert_devstack::shared().await?;
+    let stack = stack().await?;
     let database = fresh(&stack).await?;
     let directories: Vec<_> = (0..3).map(|_| open(&stack.pebble, &database.store, false)).collect::<Result<_>>()?;
     let asked = directories.iter().flat_map(|directory| (0..5).map(|_| directory.account()));
@@ -51,7 +51,7 @@ async fn processes_that_need_an_account_at_the_same_moment_end_with_the_same_one
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_credentials_are_sealed_and_open_under_the_same_master_key_only() -> Result<()> {
-    let stack = zonecert_devstack::shared().await?;
+    let stack = stack().await?;
     let database = fresh(&stack).await?;
     let account = open(&stack.pebble, &database.store, false)?.account().await?;
     let admin = stack.postgres.connect_as_admin(&database.name).await?;
@@ -108,7 +108,7 @@ async fn an_account_that_the_ca_has_forgotten_is_replaced_where_that_is_allowed_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ca_whose_certificate_leads_to_no_trusted_root_is_not_talked_to() -> Result<()> {
-    let stack = zonecert_devstack::shared().await?;
+    let stack = stack().await?;
     let database = fresh(&stack).await?;
     let settings = AcmeSettings { ca_file: None, request_timeout: Duration::from_secs(5), ..settings(&stack.pebble, false) };
     let directory = AcmeDirectory::new(settings, database.store, Arc::new(master_keys('k')))?;

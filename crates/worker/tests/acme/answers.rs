@@ -9,10 +9,10 @@ use zonecert_domain::failure::{Failure, FailureCode};
 use zonecert_worker::acme::{AcmeDirectory, AcmeSettings, AuthorizationStatus, OrderStatus};
 
 use crate::canned_ca::{CannedCa, Reply};
-use crate::database::{fresh, master_keys};
+use crate::database::{fresh, master_keys, stack};
 
 async fn directory(settings: AcmeSettings) -> Result<AcmeDirectory> {
-    let database = fresh(&zonecert_devstack::shared().await?).await?;
+    let database = fresh(&stack().await?).await?;
     Ok(AcmeDirectory::new(settings, database.store, Arc::new(master_keys('k')))?)
 }
 
@@ -27,6 +27,9 @@ async fn every_kind_of_bad_answer_has_its_failure_and_keeps_its_retry_after() ->
     let limited = Reply::problem(429, "rateLimited", "too many new orders\u{7} recently");
     let busy = Reply::page(503, "<html><h1>busy</h1></html>");
     let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let endless = json!({"status": "ready", "authorizations": [], "finalize": "", "padding": "x".repeat(2 * 1024 * 1024)});
+    // What the answer before the last one says is not what the last one says.
+    ca.answer("/nonce", Reply::page(200, "").with("retry-after", "999"));
     for (reply, code, retry_after) in [
         (limited.clone().with("retry-after", "120"), FailureCode::AcmeRateLimited, Some(120)),
         (limited.with("date", date).with("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT"), FailureCode::AcmeRateLimited, Some(60)),
@@ -34,7 +37,7 @@ async fn every_kind_of_bad_answer_has_its_failure_and_keeps_its_retry_after() ->
         (busy, FailureCode::CaMalformedAnswer, None),
         (Reply::page(200, "<html>log in</html>"), FailureCode::CaMalformedAnswer, None),
         (Reply::json(200, &json!({"status": "dreaming"})), FailureCode::CaMalformedAnswer, None),
-        (Reply::page(200, &"x".repeat(2 * 1024 * 1024)), FailureCode::CaMalformedAnswer, None),
+        (Reply::json(200, &endless), FailureCode::CaMalformedAnswer, None),
         (Reply::problem(500, "serverInternal", "oops"), FailureCode::AcmeServerInternal, None),
         (Reply::problem(404, "malformed", "no such order"), FailureCode::OrderLost, None),
         (Reply::page(404, "<html>not found</html>"), FailureCode::OrderLost, None),
@@ -110,7 +113,10 @@ async fn a_directory_that_has_moved_its_urls_is_fetched_again() -> Result<()> {
     let moved = json!({"newNonce": ca.url("/nonce"), "newAccount": ca.url("/new-account"), "newOrder": ca.url("/v2/new-order")});
     ca.answer("/dir", Reply::json(200, &moved));
     ca.answer("/new-order", Reply::problem(404, "malformed", "page not found"));
-    ca.answer("/v2/new-order", Reply::json(201, &json!({"status": "pending", "authorizations": [], "finalize": ""})).with("location", ca.url("/order/9")));
+    ca.answer(
+        "/v2/new-order",
+        Reply::json(201, &json!({"status": "pending", "authorizations": [], "finalize": ""})).with("location", ca.url("/order/9")),
+    );
     let failure = directory.new_order(&["app.example.com"]).await.expect_err("the old URL is gone");
     assert_eq!(failure.code, FailureCode::CaMalformedAnswer, "{failure}");
     assert_eq!(directory.new_order(&["app.example.com"]).await?.url, ca.url("/order/9"));

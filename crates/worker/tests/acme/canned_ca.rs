@@ -72,10 +72,7 @@ impl CannedCa {
         let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(
-                vec![certified.cert.der().clone()],
-                PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into(),
-            )?;
+            .with_single_cert(vec![certified.cert.der().clone()], PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into())?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let base = format!("https://{}", listener.local_addr()?);
         let state = Arc::new(State { base, replies: Mutex::default(), requests: Mutex::default() });

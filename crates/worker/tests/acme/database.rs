@@ -11,6 +11,11 @@ use zonecert_store::migrate::{self, LoginRole};
 /// Roles belong to the whole server: one test at a time sets them up. Any number would do.
 const LOCK: i64 = 0x7a63_6163_6d65;
 
+/// The stack of this test run. Boxed, as below: the future that starts a stack is too large for the callers' own.
+pub(crate) async fn stack() -> Result<StackHandle> {
+    Box::pin(zonecert_devstack::shared()).await
+}
+
 /// One database. Every test has a server full of others beside it.
 pub(crate) struct Database {
     pub(crate) store: Store,
@@ -25,10 +30,10 @@ pub(crate) async fn fresh(stack: &StackHandle) -> Result<Database> {
     {
         let turn = postgres.connect_as_admin("postgres").await?;
         turn.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
-        migrate::run(&owner_url, zonecert_worker::queue::migrate(&owner_url)).await?;
+        Box::pin(migrate::run(&owner_url, zonecert_worker::queue::migrate(&owner_url))).await?;
         migrate::set_password(&owner_url, LoginRole::Worker, postgres.worker_password()).await?;
     }
-    let store = Store::open(&postgres.worker_url(&name), 4, Duration::from_secs(20)).await?;
+    let store = Store::open(&postgres.worker_url(&name), 4, Duration::from_secs(20))?;
     Ok(Database { store, name })
 }
 

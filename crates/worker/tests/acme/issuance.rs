@@ -13,7 +13,7 @@ use zonecert_pki::{CertificateChain, MasterKeys, PrivateKey};
 use zonecert_store::Store;
 use zonecert_worker::acme::{AcmeDirectory, AcmeSettings, Authorization, AuthorizationStatus, OrderState, OrderStatus};
 
-use crate::database::{fresh, master_keys};
+use crate::database::{fresh, master_keys, stack};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -27,7 +27,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Result<Self> {
-        let stack = zonecert_devstack::shared().await?;
+        let stack = stack().await?;
         let store = fresh(&stack).await?.store;
         let zone = format!("{}.test", unique_label());
         stack.powerdns.create_zone(&zone, &["ns1.example.test."]).await?;
@@ -36,7 +36,8 @@ impl Scene {
 
     /// A worker that has just started.
     fn worker(&self) -> Result<AcmeDirectory> {
-        let settings = AcmeSettings { ca_file: Some(self.stack.pebble.ca_file().to_owned()), ..AcmeSettings::new(self.stack.pebble.directory_url()) };
+        let settings =
+            AcmeSettings { ca_file: Some(self.stack.pebble.ca_file().to_owned()), ..AcmeSettings::new(self.stack.pebble.directory_url()) };
         Ok(AcmeDirectory::new(settings, self.store.clone(), Arc::clone(&self.masters))?)
     }
 

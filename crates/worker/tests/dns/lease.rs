@@ -1,15 +1,21 @@
 //! One holder at a time changes a zone, and who has stalled changes nothing any more.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures::future::try_join_all;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use zonecert_devstack::wait;
 use zonecert_store::zone_projections::{self as projections, ZoneLease};
 use zonecert_store::{Store, StoreError};
+use zonecert_worker::dns::PowerDns;
 
 use crate::world::World;
 
-const TTL: Duration = Duration::from_secs(300);
+const TTL: Duration = Duration::from_mins(5);
 
 async fn take(store: &Store, zone: &str, owner: &str) -> Result<Option<ZoneLease>, StoreError> {
     store.platform(async |conn| projections::take_lease(conn, zone, owner, TTL).await).await
@@ -49,6 +55,52 @@ async fn a_holder_who_stalled_records_nothing_any_more() -> Result<()> {
     assert_eq!(now, generation);
     store.platform(async |conn| projections::release_lease(conn, &holder).await).await?;
     assert!(take(store, zone, "third").await?.is_some(), "it was given back");
+    Ok(())
+}
+
+/// The way to `PowerDNS`, which opens once for each permit; and how many have come to it.
+async fn gate(world: &World) -> Result<(PowerDns, Arc<Semaphore>, Arc<AtomicUsize>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let server = world.server().api_url().trim_start_matches("http://").to_owned();
+    let url = format!("http://{}", listener.local_addr()?).parse()?;
+    let (permits, come) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (gate, counter) = (Arc::clone(&permits), Arc::clone(&come));
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (gate, server) = (Arc::clone(&gate), server.clone());
+            counter.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                gate.acquire().await?.forget();
+                tokio::io::copy_bidirectional(&mut client, &mut TcpStream::connect(server).await?).await?;
+                anyhow::Ok(())
+            });
+        }
+    });
+    Ok((PowerDns::new(&url, "localhost", world.server().api_key().parse()?)?, permits, come))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_who_lost_the_lease_while_reading_writes_nothing() -> Result<()> {
+    let world = World::new().await?;
+    world.server().create_zone(&world.zone, &["ns.elsewhere.test."]).await?;
+    let (_, generation) = world.want(&[("", "ours")]).await?;
+    let (powerdns, permits, come) = gate(&world).await?;
+    let (projector, zone) = (world.projector_on(powerdns)?, world.zone.clone());
+    let stalled = tokio::spawn(async move { projector.project(&zone, Some(generation)).await });
+    let look = async || Ok((come.load(Ordering::SeqCst) == 1).then_some(()));
+    wait::until("the holder reads the zone", Duration::from_secs(10), look).await?;
+
+    expire(&world).await?;
+    let holder = take(&world.store, &world.zone, "other").await?.context("it ran out")?;
+    permits.add_permits(100);
+    let seen = async || Ok((permits.available_permits() < 100).then_some(()));
+    wait::until("the zone was read", Duration::from_secs(10), seen).await?;
+    // It goes on by what the other one says, which here is not even true.
+    world.store.platform(async |conn| projections::record_projected(conn, &holder, generation).await).await?;
+    stalled.await??;
+
+    assert_eq!(world.values("").await?, Vec::<String>::new());
+    assert_eq!(come.load(Ordering::SeqCst), 1, "nothing was sent after the first look");
     Ok(())
 }
 
@@ -102,7 +154,7 @@ async fn a_caller_who_gives_up_does_not_stop_the_change() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_number_of_sweepers_send_one_job() -> Result<()> {
     let world = World::new().await?;
-    let (store, zone, grace) = (&world.store, world.zone.as_str(), Duration::from_secs(60));
+    let (store, zone, grace) = (&world.store, world.zone.as_str(), Duration::from_mins(1));
     let forgotten = async || store.platform(async |conn| projections::list_forgotten(conn, grace, 100).await).await;
     world.request_projection().await?;
     assert_eq!(forgotten().await?, Vec::<String>::new(), "its job may still come");

@@ -1,4 +1,4 @@
-//! Zones in a real `PowerDNS` on PostgreSQL, brought to what the rows say.
+//! Zones in a real `PowerDNS` on `PostgreSQL`, brought to what the rows say.
 
 mod lease;
 mod trouble;

@@ -49,7 +49,7 @@ async fn a_wrong_api_key_is_refused_and_shown_to_nobody() -> Result<()> {
     let powerdns = PowerDns::new(&world.server().api_url().parse()?, "localhost", "not-the-key".parse()?)?;
     assert_eq!(powerdns.version().await, Err(DnsFailure::Unauthorized));
     let generation = world.request_projection().await?;
-    let projector = world.projector_on(powerdns).await?;
+    let projector = world.projector_on(powerdns)?;
     let failure = projector.project(&world.zone, Some(generation)).await.expect_err("the key is wrong");
     assert_eq!(failure.code, FailureCode::DnsProviderRefused);
     assert!(!format!("{failure:?} {projector:?}").contains("not-the-key"));

@@ -17,7 +17,7 @@ use zonecert_store::{Store, StoreError, migrate};
 use zonecert_worker::dns::{NameServers, PowerDns, Projector};
 
 /// Key of the advisory lock that lets one test at a time migrate: roles belong to the server, and two who grant the same one fail.
-const LOCK: i64 = 0x7a63_646e_73;
+const LOCK: i64 = 0x007a_6364_6e73;
 
 pub(crate) const NAMESERVERS: [&str; 2] = ["ns1.zonecert.test.", "ns2.zonecert.test."];
 
@@ -36,7 +36,7 @@ pub(crate) struct World {
 impl World {
     /// On the stack that tests share.
     pub(crate) async fn new() -> Result<Self> {
-        Self::on(zonecert_devstack::shared().await?).await
+        Box::pin(Self::on(Box::pin(zonecert_devstack::shared()).await?)).await
     }
 
     /// A migrated database, and in it a tenant who holds a verified zone. `PowerDNS` does not have the zone yet.
@@ -46,7 +46,7 @@ impl World {
         let url = stack.postgres.admin_url_of(&database);
         let turn = stack.postgres.connect_as_admin("postgres").await?;
         turn.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
-        migrate::run(&url, zonecert_worker::queue::migrate(&url)).await?;
+        Box::pin(migrate::run(&url, zonecert_worker::queue::migrate(&url))).await?;
         drop(turn);
         let admin = stack.postgres.connect_as_admin(&database).await?;
         let zone = format!("{}.test", unique_label());
@@ -56,7 +56,7 @@ impl World {
         let verified = "INSERT INTO zones (id, account_id, name, status, verification_value, verified_at)
                         VALUES (gen_random_uuid(), $1::text::uuid, $2, 'verified', 'v', now())";
         admin.execute(verified, &[&owner, &zone]).await?;
-        let store = open(&stack, &database).await?;
+        let store = open(&stack, &database)?;
         Ok(Self { stack, admin, store, account, zone, database, orders: AtomicI32::new(1) })
     }
 
@@ -64,11 +64,11 @@ impl World {
     pub(crate) async fn projector(&self) -> Result<Projector> {
         let server = &self.stack.powerdns;
         let powerdns = PowerDns::new(&server.api_url().parse()?, "localhost", server.api_key().parse()?)?;
-        self.projector_on(powerdns).await
+        self.projector_on(powerdns)
     }
 
-    pub(crate) async fn projector_on(&self, powerdns: PowerDns) -> Result<Projector> {
-        Ok(Projector::new(open(&self.stack, &self.database).await?, powerdns, NameServers::parse(NAMESERVERS)?, unique_label()))
+    pub(crate) fn projector_on(&self, powerdns: PowerDns) -> Result<Projector> {
+        Ok(Projector::new(open(&self.stack, &self.database)?, powerdns, NameServers::parse(NAMESERVERS)?, unique_label()))
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -110,7 +110,7 @@ impl World {
         let account = self.account;
         let generation = self.store.tenant_write(account, async |conn| {
             let zones = challenge_records::mark_order_unwanted(conn, account, order).await?;
-            assert_eq!(zones, [self.zone.clone()]);
+            assert_eq!(zones, std::slice::from_ref(&self.zone));
             assert!(challenge_records::mark_order_unwanted(conn, account, order).await?.is_empty());
             zone_projections::request_projection(conn, &self.zone).await
         });
@@ -164,7 +164,14 @@ impl World {
     }
 
     /// Makes `records` the whole record set of a name.
-    pub(crate) async fn meddle_with_records(&self, label: &str, record_type: &str, ttl: u32, records: Value, comments: Value) -> Result<()> {
+    pub(crate) async fn meddle_with_records(
+        &self,
+        label: &str,
+        record_type: &str,
+        ttl: u32,
+        records: Value,
+        comments: Value,
+    ) -> Result<()> {
         let name = format!("{}.", self.name(label));
         let rrset =
             json!({"name": name, "type": record_type, "ttl": ttl, "changetype": "REPLACE", "records": records, "comments": comments});
@@ -201,7 +208,7 @@ impl World {
 }
 
 /// As the role of the worker, so that its grants and row-level security hold.
-async fn open(stack: &StackHandle, database: &str) -> Result<Store, StoreError> {
+fn open(stack: &StackHandle, database: &str) -> Result<Store, StoreError> {
     let url = format!("{}?options=-c%20role%3Dzonecert_worker", stack.postgres.admin_url_of(database));
-    Store::open(&url, 8, Duration::from_secs(20)).await
+    Store::open(&url, 8, Duration::from_secs(20))
 }

@@ -23,7 +23,10 @@ async fn a_zone_is_made_where_an_account_holds_it_and_goes_with_its_last_wish() 
     };
     assert_eq!(contents("NS"), NAMESERVERS);
     let soa = contents("SOA").remove(0);
-    assert!(soa.starts_with(&format!("ns1.zonecert.test. hostmaster.{}. 20", world.zone)) && soa.ends_with(" 10800 3600 604800 60"), "{soa}");
+    assert!(
+        soa.starts_with(&format!("ns1.zonecert.test. hostmaster.{}. 20", world.zone)) && soa.ends_with(" 10800 3600 604800 60"),
+        "{soa}"
+    );
 
     let (order, _) = world.want(&[("", "ours")]).await?;
     let generation = world.delete_zone().await?;

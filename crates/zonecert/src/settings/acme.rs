@@ -14,10 +14,15 @@ use zonecert_worker::acme::{AcmeDirectory, AcmeSettings};
 /// The CA's directories, and our account there.
 #[derive(Args)]
 #[command(next_help_heading = "Certificate authority")]
+#[expect(clippy::struct_field_names, reason = "a field is a flag, and the flag says what it is about")]
 pub(crate) struct AcmeArgs {
     /// The CA's directory for certificates that everybody trusts. By using it you agree to the CA's terms.
-    #[arg(long, env = "ZONECERT_ACME_DIRECTORY", default_value = "https://acme-v02.api.letsencrypt.org/directory",
-        value_name = "ZONECERT_ACME_DIRECTORY")]
+    #[arg(
+        long,
+        env = "ZONECERT_ACME_DIRECTORY",
+        default_value = "https://acme-v02.api.letsencrypt.org/directory",
+        value_name = "ZONECERT_ACME_DIRECTORY"
+    )]
     acme_directory: String,
     /// The CA's directory for certificates with `environment: staging`.
     #[arg(long, env = "ZONECERT_ACME_STAGING_DIRECTORY", value_name = "ZONECERT_ACME_STAGING_DIRECTORY")]
@@ -55,5 +60,5 @@ impl AcmeArgs {
 }
 
 fn contact(text: &str) -> Result<Email, String> {
-    Email::parse(text.strip_prefix("mailto:").unwrap_or(text)).map_err(|error| error.detail().to_string())
+    Email::parse(text.strip_prefix("mailto:").unwrap_or(text)).map_err(|error| error.detail().clone())
 }

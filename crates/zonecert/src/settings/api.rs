@@ -56,8 +56,7 @@ impl ApiArgs {
     pub(crate) fn settings(&self) -> Result<ApiSettings> {
         let mut token_keys_pem = Zeroizing::new(String::new());
         for file in &self.jwt_key_file {
-            let pem =
-                std::fs::read_to_string(file).with_context(|| format!("ZONECERT_JWT_KEY_FILE: {} cannot be read", file.display()))?;
+            let pem = std::fs::read_to_string(file).with_context(|| format!("ZONECERT_JWT_KEY_FILE: {} cannot be read", file.display()))?;
             token_keys_pem.push_str(Zeroizing::new(pem).trim());
             token_keys_pem.push('\n');
         }

@@ -10,7 +10,7 @@ use zonecert_store::Store;
 #[derive(Args)]
 #[command(next_help_heading = "Database")]
 pub(crate) struct DatabaseUrl {
-    /// postgres://ROLE:PASSWORD@HOST:PORT/NAME. The role is zonecert_api for `serve`, zonecert_worker for `work`, the database's owner for
+    /// postgres://ROLE:PASSWORD@HOST:PORT/NAME. The role is `zonecert_api` for `serve`, `zonecert_worker` for `work`, the database's owner for
     /// `migrate` and `admin`. TLS is used and checked where the server offers it; `?sslmode=disable` or `require` decides otherwise.
     #[arg(long, env = "ZONECERT_DATABASE_URL", hide_env_values = true, value_name = "ZONECERT_DATABASE_URL")]
     database_url: String,
@@ -23,8 +23,8 @@ impl DatabaseUrl {
     }
 
     /// A few connections, for a command that soon ends.
-    pub(crate) async fn open(&self) -> Result<Store> {
-        Store::open(&self.database_url, 2, Duration::from_secs(10)).await.context("ZONECERT_DATABASE_URL")
+    pub(crate) fn open(&self) -> Result<Store> {
+        Store::open(&self.database_url, 2, Duration::from_secs(10)).context("ZONECERT_DATABASE_URL")
     }
 }
 
@@ -60,7 +60,7 @@ impl DatabaseArgs {
     }
 
     /// Opens the pool. A database that is down is found out at first use.
-    pub(crate) async fn open(&self) -> Result<Store> {
-        Store::open(self.url(), self.database_connections, self.database_patience_seconds).await.context("ZONECERT_DATABASE_URL")
+    pub(crate) fn open(&self) -> Result<Store> {
+        Store::open(self.url(), self.database_connections, self.database_patience_seconds).context("ZONECERT_DATABASE_URL")
     }
 }

@@ -17,7 +17,7 @@ pub(crate) enum LogFormat {
 #[derive(Args)]
 #[command(next_help_heading = "Logs")]
 pub(crate) struct LogArgs {
-    /// What is logged: a level, or a list such as info,zonecert_worker=debug.
+    /// What is logged: a level, or a list such as `info,zonecert_worker=debug`.
     #[arg(long, env = "ZONECERT_LOG", default_value = "info", value_name = "ZONECERT_LOG", global = true)]
     pub(crate) log: String,
     /// How logs look.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::super::powerdns::Comment;
+use super::super::zone::Comment;
 use super::*;
 
 const NAME: &str = "_acme-challenge.a.test.";

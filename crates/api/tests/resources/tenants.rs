@@ -1,0 +1,95 @@
+//! What belongs to another account is not there, and scopes are asked for before anything else.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::TestApi;
+
+/// Every route of zones and certificates that names one of them: method, path with `{id}`, and whose identifier stands there.
+const ROUTES: [(&str, &str, &str); 9] = [
+    ("GET", "/zones/{id}", "zone"),
+    ("DELETE", "/zones/{id}", "zone"),
+    ("POST", "/zones/{id}/verify", "zone"),
+    ("GET", "/certificates/{id}", "cert"),
+    ("GET", "/certificates/{id}/logs", "cert"),
+    ("GET", "/certificates/{id}/download", "cert"),
+    ("GET", "/certificates/{id}/pem", "cert"),
+    ("GET", "/certificates/{id}/chain", "cert"),
+    ("GET", "/certificates/{id}/key", "cert"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_accounts_zones_and_certificates_are_not_found_on_any_route() {
+    let api = TestApi::start().await;
+    let (owner, stranger) = (api.register("elite").await, api.register("elite").await);
+    let (zone, name) = owner.verified_zone().await;
+    let certificate = owner.certificate(&zone, &name).await["id"].as_str().unwrap().to_owned();
+    for (method, route, prefix) in ROUTES {
+        let method: Method = method.parse().unwrap();
+        let theirs = if prefix == "zone" { &zone } else { &certificate };
+        let nobodys = format!("{prefix}_00000000000000000000000000000000");
+        let mut bodies = Vec::new();
+        for id in [theirs.as_str(), &nobodys, "nonsense", "%00", &theirs.to_uppercase(), &theirs[5..], "..%2f.."] {
+            let answer = stranger.send(method.clone(), &route.replace("{id}", id), None).await;
+            assert_eq!(answer.problem(404).0, "not_found", "{method} {route} {id}");
+            let mut body = answer.json();
+            // The path that was asked for.
+            body.as_object_mut().unwrap().remove("instance");
+            bodies.push(body);
+        }
+        assert!(bodies.iter().all(|body| body == &bodies[0]), "{method} {route}: {bodies:?}");
+    }
+    // Nothing of it has happened, and the owner sees both.
+    for path in [format!("/zones/{zone}"), format!("/certificates/{certificate}")] {
+        assert_eq!(owner.get(&path).await.status, 200, "{path}");
+    }
+    for list in ["/zones", "/certificates"] {
+        let page = stranger.get(list).await.json();
+        assert_eq!(page[list.trim_start_matches('/')], json!([]), "{list}");
+    }
+    let filtered = stranger.get(&format!("/certificates?zone_id={zone}")).await.json();
+    assert_eq!(filtered["certificates"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_wants_a_credential_and_its_scope() {
+    let api = TestApi::start().await;
+    let caller = api.register("elite").await;
+    let none = caller.with_token(&["account:admin"]).await;
+    let lists = [
+        ("GET", "/zones", ""),
+        ("POST", "/zones", ""),
+        ("GET", "/certificates", ""),
+        ("POST", "/certificates", ""),
+        ("GET", "/limits", ""),
+    ];
+    for (method, route, prefix) in ROUTES.into_iter().chain(lists) {
+        let method: Method = method.parse().unwrap();
+        let path = route.replace("{id}", &format!("{prefix}_00000000000000000000000000000000"));
+        let anonymous = api.send(method.clone(), &format!("/api/v1{path}"), None, None).await;
+        assert_eq!(anonymous.problem(401).0, "credential_missing", "{method} {route}");
+        let answer = none.send(method.clone(), &path, None).await;
+        assert_eq!(answer.problem(403).0, "scope_missing", "{method} {route}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_does_not_include_writing() {
+    let api = TestApi::start().await;
+    let caller = api.register("elite").await;
+    let (zone, name) = caller.verified_zone().await;
+    let reader = caller.with_token(&["zones:read", "certificates:read", "keys:read"]).await;
+    let bodies: [(&str, String, Value); 4] = [
+        ("POST", "/zones".to_owned(), json!({"name": "new.test"})),
+        ("POST", format!("/zones/{zone}/verify"), json!({})),
+        ("DELETE", format!("/zones/{zone}"), Value::Null),
+        ("POST", "/certificates".to_owned(), json!({"zone_id": zone, "domain": name})),
+    ];
+    for (method, path, body) in bodies {
+        let answer = reader.send(method.parse().unwrap(), &path, Some(body)).await;
+        assert_eq!(answer.problem(403).0, "scope_missing", "{method} {path}");
+    }
+    let writer = caller.with_token(&["zones:write", "certificates:write"]).await;
+    assert_eq!(writer.get("/certificates").await.problem(403).0, "scope_missing");
+    assert_eq!(writer.post("/certificates", json!({"zone_id": zone, "domain": name})).await.status, 202);
+}

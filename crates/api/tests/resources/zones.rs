@@ -1,0 +1,194 @@
+//! Import, list and deletion of zones.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use zonecert_devstack::unique_label;
+
+use crate::support::{PLATFORM_ZONE, TestApi, uuid};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_is_imported_and_shows_the_record_to_set() {
+    let api = TestApi::start().await;
+    let caller = api.register("free").await;
+    let answer = caller.post("/zones", json!({"name": "Shop.Example.TEST."})).await;
+    let zone = answer.expect(StatusCode::CREATED);
+    let id = zone["id"].as_str().unwrap();
+    assert_eq!(answer.header("location"), format!("/api/v1/zones/{id}"));
+    assert_eq!((&zone["name"], &zone["mode"], &zone["status"]), (&json!("shop.example.test"), &json!("hosted"), &json!("pending")));
+    assert_eq!((&zone["verified_at"], &zone["last_checked_at"]), (&Value::Null, &Value::Null));
+    assert_eq!((&zone["verification"]["record"], &zone["verification"]["type"]), (&json!("_zonecert.shop.example.test"), &json!("TXT")));
+    let value = zone["verification"]["value"].as_str().unwrap();
+    let random = value.strip_prefix("zonecert-verification=").unwrap();
+    assert!(random.len() == 32 && random.bytes().all(|byte| byte.is_ascii_hexdigit()), "{value}");
+    assert!(zone["instructions"].as_str().unwrap().contains(value));
+    assert!(zone["created_at"].as_str().unwrap().ends_with('Z'));
+
+    assert_eq!(caller.get(&format!("/zones/{id}")).await.expect(StatusCode::OK), zone);
+    assert_eq!(caller.get("/zones").await.expect(StatusCode::OK), json!({"zones": [zone], "next_cursor": null}));
+    assert_eq!(api.jobs("project").await, Vec::<Value>::new());
+    let events = api.sql("SELECT event, details FROM events").await;
+    assert_eq!(events, [json!({"event": "zone_imported", "details": {"zone_id": id, "zone": "shop.example.test"}})]);
+    let audit = api.sql("SELECT subject, request_id FROM audit_log WHERE action = 'zone.imported'").await;
+    assert_eq!(audit, [json!({"subject": id, "request_id": answer.header("x-request-id")})]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_is_imported_once_per_account_in_whatever_spelling() {
+    let api = TestApi::start().await;
+    let (one, other) = (api.register("free").await, api.register("free").await);
+    let name = format!("bücher-{}.test", unique_label());
+    let zone = one.post("/zones", json!({"name": name})).await.expect(StatusCode::CREATED);
+    let ascii = zone["name"].as_str().unwrap();
+    assert!(ascii.starts_with("xn--"), "{ascii}");
+    for spelling in [name.to_uppercase(), format!("{ascii}."), ascii.to_owned()] {
+        let (code, detail) = one.post("/zones", json!({"name": spelling})).await.problem(409);
+        assert_eq!(code, "zone_exists");
+        assert!(detail.contains(ascii), "{detail}");
+    }
+    // Until somebody has proven control, anybody may be about to.
+    let theirs = other.post("/zones", json!({"name": name})).await.expect(StatusCode::CREATED);
+    assert_ne!(theirs["verification"]["value"], zone["verification"]["value"]);
+    assert_ne!(theirs["id"], zone["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_cannot_be_a_zone_are_refused() {
+    let api = TestApi::start().await;
+    let caller = api.register("elite").await;
+    let below_platform = format!("x.{PLATFORM_ZONE}");
+    for (name, code) in [
+        ("co.uk", "name_is_public_suffix"),
+        ("github.io", "name_is_public_suffix"),
+        ("test", "name_too_few_labels"),
+        ("*.zonecert.io", "name_wildcard_zone"),
+        ("", "name_empty"),
+        ("a..test", "name_empty_label"),
+        ("_acme-challenge.zonecert.io", "name_underscore"),
+        ("192.0.2.1", "name_is_ip_address"),
+        ("https://zonecert.io/", "name_invalid_character"),
+        ("zone\0cert.io", "name_invalid_character"),
+        (PLATFORM_ZONE, "name_in_platform_zone"),
+        (&below_platform, "name_in_platform_zone"),
+        ("zonecert-platform.test", "name_in_platform_zone"),
+    ] {
+        let answer = caller.post("/zones", json!({"name": name})).await;
+        assert_eq!(answer.problem(400).0, code, "{name:?}");
+        assert_eq!(answer.faults(), [("/name".to_owned(), code.to_owned())].into(), "{name:?}");
+    }
+    assert_eq!(api.sql("SELECT id FROM zones").await, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reserved_zone_needs_the_development_setting() {
+    let api = TestApi::start_with(false, None).await;
+    let caller = api.register("elite").await;
+    for name in ["example.test", "host.internal", "example.com", "printer.local"] {
+        assert_eq!(caller.post("/zones", json!({"name": name})).await.problem(400).0, "name_special_use", "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_another_shape_is_a_problem_that_names_the_field() {
+    let api = TestApi::start().await;
+    let caller = api.register("elite").await;
+    for (body, pointer, code) in [
+        (json!({}), "/name", "required"),
+        (json!({"name": null}), "/name", "wrong_type"),
+        (json!({"name": 5}), "/name", "wrong_type"),
+        (json!({"name": ["a.test"]}), "/name", "wrong_type"),
+        (json!({"name": "a-zone.test", "mode": "delegated"}), "/mode", "zone_mode_unsupported"),
+        (json!({"name": "a-zone.test", "mode": "Hosted"}), "/mode", "zone_mode_unsupported"),
+    ] {
+        let faults = caller.post("/zones", body.clone()).await.faults();
+        assert_eq!(faults, [(pointer.to_owned(), code.to_owned())].into(), "{body}");
+    }
+    assert_eq!(caller.post("/zones", json!("{\"name\": ")).await.problem(400).0, "malformed_json");
+    assert_eq!(caller.post("/zones", json!({"name": "a-zone.test", "zone": 1})).await.problem(400).0, "unknown_field");
+    let hosted = caller.post("/zones", json!({"name": "a-zone.test", "mode": "hosted"})).await.expect(StatusCode::CREATED);
+    assert_eq!(hosted["mode"], "hosted");
+    assert_eq!(caller.post("/zones", json!({"name": "b-zone.test", "mode": null})).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zones_are_listed_by_name_page_by_page() {
+    let api = TestApi::start().await;
+    let (caller, other) = (api.register("free").await, api.register("free").await);
+    let wanted = ["a.list.test", "b.list.test", "c.list.test", "d.list.test", "e.list.test"];
+    for name in ["c.list.test", "a.list.test", "e.list.test", "d.list.test", "b.list.test"] {
+        caller.post("/zones", json!({"name": name})).await.expect(StatusCode::CREATED);
+        other.post("/zones", json!({"name": format!("other-{name}")})).await.expect(StatusCode::CREATED);
+    }
+    let (mut seen, mut pages, mut path) = (Vec::new(), 0, "/zones?limit=2".to_owned());
+    loop {
+        let page = caller.get(&path).await.expect(StatusCode::OK);
+        seen.extend(page["zones"].as_array().unwrap().iter().map(|zone| zone["name"].as_str().unwrap().to_owned()));
+        pages += 1;
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/zones?limit=2&cursor={cursor}");
+    }
+    assert_eq!((seen.iter().map(String::as_str).collect::<Vec<_>>(), pages), (wanted.to_vec(), 3));
+
+    for (query, code) in [("limit=0", "limit_out_of_range"), ("limit=101", "limit_out_of_range"), ("limit=x", "limit_out_of_range")] {
+        assert_eq!(caller.get(&format!("/zones?{query}")).await.faults(), [("?limit".to_owned(), code.to_owned())].into());
+    }
+    assert_eq!(caller.get("/zones?cursor=%00").await.problem(400).0, "cursor_invalid");
+    caller.get("/zones?name=a.list.test").await.problem(400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imports_that_wait_for_their_proof_are_limited() {
+    let api = TestApi::start().await;
+    let (caller, other) = (api.register("elite").await, api.register("elite").await);
+    for number in 0..50 {
+        caller.post("/zones", json!({"name": format!("z{number}.many.test")})).await.expect(StatusCode::CREATED);
+    }
+    let (code, detail) = caller.post("/zones", json!({"name": "one.many.test"})).await.problem(409);
+    assert_eq!(code, "pending_zone_limit_reached");
+    assert!(detail.starts_with("50 zones"), "{detail}");
+    other.post("/zones", json!({"name": "one.many.test"})).await.expect(StatusCode::CREATED);
+    let first = caller.get("/zones?limit=1").await.expect(StatusCode::OK)["zones"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(caller.delete(&format!("/zones/{first}")).await.status, StatusCode::NO_CONTENT);
+    caller.post("/zones", json!({"name": "one.many.test"})).await.expect(StatusCode::CREATED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_frees_the_name_and_has_a_verified_zone_looked_at_again() {
+    let api = TestApi::start().await;
+    let caller = api.register("elite").await;
+    let pending = caller.post("/zones", json!({"name": "gone.test"})).await.expect(StatusCode::CREATED);
+    let path = format!("/zones/{}", pending["id"].as_str().unwrap());
+    let deleted = caller.delete(&path).await;
+    assert_eq!((deleted.status, deleted.text.as_str()), (StatusCode::NO_CONTENT, ""));
+    assert_eq!(api.jobs("project").await, Vec::<Value>::new());
+    for method in [Method::GET, Method::DELETE] {
+        assert_eq!(caller.send(method, &path, None).await.problem(404).0, "not_found");
+    }
+    assert_eq!(caller.post(&format!("{path}/verify"), json!({})).await.problem(404).0, "not_found");
+
+    let id = caller.verified_zone_named("gone.test").await;
+    assert_eq!(caller.delete(&format!("/zones/{id}")).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(api.jobs("project").await, [json!({"dns_zone": "gone.test"})]);
+    assert_eq!(caller.get("/zones").await.expect(StatusCode::OK)["zones"], json!([]));
+    let events = api.sql("SELECT event FROM events ORDER BY number").await;
+    assert_eq!(events.iter().filter(|event| event["event"] == "zone_deleted").count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_in_use_stays() {
+    let api = TestApi::start().await;
+    let caller = api.register("elite").await;
+    let (zone, name) = caller.verified_zone().await;
+    let (spare, _) = caller.verified_zone().await;
+    let certificate = uuid(&caller.certificate(&zone, &format!("app.{name}")).await["id"]);
+    for status in ["pending", "validating", "issued"] {
+        api.execute(&format!("UPDATE certificates SET status = '{status}' WHERE id = '{certificate}'")).await;
+        let (code, detail) = caller.delete(&format!("/zones/{zone}")).await.problem(409);
+        assert_eq!(code, "zone_in_use", "{status}");
+        assert_eq!(detail, format!("1 certificate is pending, validating or issued under {name}; delete them first"));
+    }
+    assert_eq!(caller.delete(&format!("/zones/{spare}")).await.status, StatusCode::NO_CONTENT);
+    api.execute(&format!("UPDATE certificates SET status = 'failed' WHERE id = '{certificate}'")).await;
+    assert_eq!(caller.delete(&format!("/zones/{zone}")).await.status, StatusCode::NO_CONTENT);
+    // What was issued under it can still be seen.
+    assert_eq!(caller.get(&format!("/certificates/cert_{certificate}")).await.status, StatusCode::OK);
+}

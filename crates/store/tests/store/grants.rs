@@ -1,0 +1,131 @@
+//! What each role may do to each table: the table below against the catalogue.
+
+use std::collections::BTreeMap;
+
+use crate::database::{Database, Role};
+
+/// All of a table.
+const ALL: &str = "SELECT INSERT UPDATE DELETE";
+
+/// Table, and what the API and the worker may do to it. A list in parentheses names the only columns.
+const GRANTS: [(&str, &str, &str); 24] = [
+    ("__diesel_schema_migrations", "SELECT", "SELECT"),
+    ("accounts", "SELECT INSERT UPDATE(deleted_at,last_certificate_number,last_event_number,name)", "SELECT UPDATE(last_event_number)"),
+    ("acme_accounts", "", ALL),
+    ("api_tokens", "SELECT INSERT UPDATE", ""),
+    ("audit_log", "SELECT INSERT", "INSERT"),
+    ("authorizations", "SELECT", "SELECT INSERT UPDATE"),
+    ("ca_budget", "", ALL),
+    ("certificate_entries", "SELECT INSERT UPDATE", "SELECT"),
+    ("certificate_names", "SELECT INSERT", "SELECT"),
+    ("certificates", "SELECT INSERT UPDATE", "SELECT UPDATE"),
+    ("challenge_records", "SELECT", "SELECT INSERT UPDATE"),
+    ("data_keys", "SELECT INSERT", "SELECT INSERT"),
+    ("events", "SELECT INSERT", "SELECT INSERT"),
+    ("issuances", "SELECT INSERT UPDATE", "SELECT INSERT UPDATE"),
+    ("key_stock", "", ALL),
+    ("key_versions", "SELECT INSERT", "SELECT INSERT UPDATE"),
+    ("orders", "SELECT", "SELECT INSERT UPDATE"),
+    ("platform_data_keys", "", ALL),
+    ("private_keys", "SELECT INSERT UPDATE", "SELECT INSERT UPDATE"),
+    ("refresh_tokens", "SELECT INSERT UPDATE", ""),
+    ("users", "SELECT INSERT UPDATE", ""),
+    ("versions", "SELECT", "SELECT INSERT UPDATE"),
+    ("zone_projections", "", ALL),
+    ("zones", "SELECT INSERT UPDATE", "SELECT UPDATE"),
+];
+
+/// What the owners of the functions may see and do, who have no log-in.
+const FUNCTION_OWNERS: [(&str, &str, &str); 6] = [
+    ("zonecert_lookup", "api_tokens", "SELECT(account_id,id,token_sha256)"),
+    ("zonecert_lookup", "refresh_tokens", "SELECT(account_id,id,token_sha256)"),
+    ("zonecert_lookup", "users", "SELECT(account_id,deleted_at,email,id)"),
+    ("zonecert_sweep", "challenge_records", "DELETE SELECT(dns_zone,id,name,unwanted_at,value)"),
+    ("zonecert_sweep", "issuances", "SELECT(account_id,id,lease_expires_at,next_wake_at,status,woken_at)"),
+    ("zonecert_sweep", "zones", "SELECT(deleted_at,mode,name,status)"),
+];
+
+/// Role, table and what the role may do in the end, whatever it owes to PUBLIC or to other roles; nothing where it may do nothing.
+const EFFECTIVE: &str = "
+    WITH roles (role) AS (VALUES ('public'), ('zonecert_api'), ('zonecert_worker'), ('zonecert_lookup'), ('zonecert_sweep')),
+    privileges (place, privilege) AS (
+        VALUES (1, 'SELECT'), (2, 'INSERT'), (3, 'UPDATE'), (4, 'DELETE'), (5, 'TRUNCATE'), (6, 'REFERENCES'), (7, 'TRIGGER')),
+    tables AS (SELECT oid, relname::text AS name FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm') AND relnamespace = $1::text::regnamespace),
+    granted AS (
+        SELECT role, name, place, privilege FROM roles, tables, privileges WHERE has_table_privilege(role, oid, privilege)
+        UNION ALL
+        SELECT role, name, 10 + place, privilege || '(' || string_agg(attname, ',' ORDER BY attname) || ')'
+        FROM roles, tables, privileges, pg_attribute
+        WHERE attrelid = oid AND attnum > 0 AND NOT attisdropped AND privilege IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
+            AND NOT has_table_privilege(role, oid, privilege) AND has_column_privilege(role, oid, attnum, privilege)
+        GROUP BY role, name, place, privilege)
+    SELECT role, name, string_agg(privilege, ' ' ORDER BY place) FROM granted GROUP BY role, name";
+
+type Grants = BTreeMap<(String, String), String>;
+
+async fn effective(database: &Database, schema: &str) -> Grants {
+    let rows = database.admin.query(EFFECTIVE, &[&schema]).await.unwrap();
+    rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect()
+}
+
+#[tokio::test]
+async fn each_role_may_do_to_each_table_what_is_listed_and_nothing_else() {
+    let database = Database::migrated().await;
+    let logins = GRANTS.iter().flat_map(|&(table, api, worker)| [("zonecert_api", table, api), ("zonecert_worker", table, worker)]);
+    let expected: Grants = logins
+        .chain(FUNCTION_OWNERS)
+        .filter(|(_, _, privileges)| !privileges.is_empty())
+        .map(|(role, table, privileges)| ((role.to_owned(), table.to_owned()), privileges.to_owned()))
+        .collect();
+    assert_eq!(effective(&database, "public").await, expected);
+}
+
+#[tokio::test]
+async fn only_the_worker_reaches_the_tables_of_the_queue() {
+    let database = Database::migrated().await;
+    let granted = effective(&database, "apalis").await;
+    assert!(
+        granted.len() >= 2 && granted.iter().all(|((role, _), privileges)| role == "zonecert_worker" && privileges == ALL),
+        "{granted:?}"
+    );
+    let jobs = "SELECT count(*) FROM apalis.jobs";
+    assert!(database.connect(Role::Worker).await.query_one(jobs, &[]).await.is_ok());
+    assert!(database.connect(Role::Api).await.query_one(jobs, &[]).await.is_err());
+}
+
+#[tokio::test]
+async fn no_role_is_above_row_level_security_or_can_become_one_that_sees_more() {
+    let database = Database::migrated().await;
+    let mighty = "SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'zonecert\\_%' AND rolname <> 'zonecert_devstack'
+                  AND (rolsuper OR rolbypassrls OR rolreplication OR rolcreatedb)";
+    assert_eq!(database.column::<String>(mighty).await, [""; 0]);
+    let may_make_roles =
+        "SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'zonecert\\_%' AND rolname <> 'zonecert_devstack' AND rolcreaterole";
+    assert_eq!(database.column::<String>(may_make_roles).await, ["zonecert_owner"]);
+
+    let logins = "SELECT rolname::text FROM pg_roles WHERE rolname IN ('zonecert_api', 'zonecert_worker', 'zonecert_lookup', 'zonecert_sweep') AND rolcanlogin ORDER BY 1";
+    assert_eq!(database.column::<String>(logins).await, ["zonecert_api", "zonecert_worker"]);
+    let postgres = &database.stack.postgres;
+    for role in ["zonecert_lookup", "zonecert_sweep"] {
+        let url = postgres.url(role, postgres.worker_password(), &database.name);
+        assert!(tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_err(), "{role}");
+    }
+
+    let members = "SELECT pg_get_userbyid(member)::text || ' in ' || pg_get_userbyid(roleid) FROM pg_auth_members
+                   WHERE pg_get_userbyid(member) IN ('zonecert_api', 'zonecert_worker', 'zonecert_lookup', 'zonecert_sweep')";
+    assert_eq!(database.column::<String>(members).await, [""; 0]);
+    for role in [Role::Api, Role::Worker] {
+        let client = database.connect(role).await;
+        for other in ["zonecert_owner", "zonecert_lookup", "zonecert_sweep"] {
+            assert!(client.batch_execute(&format!("SET ROLE {other}")).await.is_err(), "{role:?} became {other}");
+        }
+        for statement in [
+            "CREATE TABLE public.t ()",
+            "CREATE SCHEMA s",
+            "ALTER TABLE zones DISABLE ROW LEVEL SECURITY",
+            "SET row_security = off; TABLE zones",
+        ] {
+            assert!(client.batch_execute(statement).await.is_err(), "{role:?}: {statement}");
+        }
+    }
+}

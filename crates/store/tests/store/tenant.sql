@@ -1,0 +1,44 @@
+-- A row of the tenant that is set in each of a tenant's tables. What other tables refer to is there twice: one that is used, and a spare one
+-- that nothing refers to, so that no unique constraint answers before a foreign key does. All identifiers follow from the account's.
+CREATE FUNCTION pg_temp.me() RETURNS uuid LANGUAGE sql AS $$ SELECT current_setting('zonecert.account')::uuid $$;
+CREATE FUNCTION pg_temp.id(what text) RETURNS uuid LANGUAGE sql AS $$ SELECT md5(pg_temp.me() || what)::uuid $$;
+CREATE FUNCTION pg_temp.bytes(what text) RETURNS bytea LANGUAGE sql AS $$ SELECT sha256(convert_to(pg_temp.me() || what, 'UTF8')) $$;
+CREATE TEMPORARY TABLE kinds ON COMMIT DROP AS SELECT kind, kind = 'used' AS used FROM unnest(ARRAY['used', 'spare']) AS kind;
+
+INSERT INTO accounts (id, name, plan) VALUES (pg_temp.me(), 'Tenant', 'elite');
+INSERT INTO data_keys (id, account_id, master_key_id, wrapped)
+    SELECT pg_temp.id('data key ' || kind), pg_temp.me(), 'test', pg_temp.bytes('wrapped') FROM kinds;
+INSERT INTO users (id, account_id, email, password_hash, role)
+    SELECT pg_temp.id('user ' || kind), pg_temp.me(), kind || '@' || pg_temp.me() || '.test', 'no hash', 'owner' FROM kinds;
+INSERT INTO refresh_tokens (id, account_id, user_id, family_id, token_sha256, expires_at)
+    VALUES (pg_temp.id('refresh token'), pg_temp.me(), pg_temp.id('user used'), pg_temp.id('family'), pg_temp.bytes('refresh token'), now() + interval '1 day');
+INSERT INTO api_tokens (id, account_id, created_by, name, prefix, token_sha256, scopes)
+    VALUES (pg_temp.id('api token'), pg_temp.me(), pg_temp.id('user used'), 'ci', 'zc_test', pg_temp.bytes('api token'), '{certificates:read}');
+INSERT INTO audit_log (id, account_id, actor, action) VALUES (pg_temp.id('audit'), pg_temp.me(), 'system', 'account.created');
+INSERT INTO zones (id, account_id, name, status, verification_value, verified_at)
+    SELECT pg_temp.id('zone ' || kind), pg_temp.me(), kind || '.' || pg_temp.me() || '.test', 'verified', 'proof', now() FROM kinds;
+INSERT INTO private_keys (id, account_id, name, algorithm) SELECT pg_temp.id('key ' || kind), pg_temp.me(), kind, 'ecdsa_p256' FROM kinds;
+INSERT INTO key_versions (id, account_id, private_key_id, data_key_id, sealed, public_key_sha256)
+    SELECT pg_temp.id('key version ' || kind), pg_temp.me(), pg_temp.id('key used'), pg_temp.id('data key used'), '\x00', pg_temp.bytes('public key') FROM kinds;
+INSERT INTO certificates (id, account_id, zone_id, private_key_id, name, number, domain, key_algorithm, auto_renew)
+    SELECT pg_temp.id('certificate ' || kind), pg_temp.me(), pg_temp.id('zone used'), pg_temp.id('key used'), kind, CASE WHEN used THEN 1 ELSE 2 END,
+        kind || '.test', 'ecdsa_p256', true FROM kinds;
+INSERT INTO certificate_names (account_id, certificate_id, position, name, reversed_name)
+    VALUES (pg_temp.me(), pg_temp.id('certificate used'), 0, 'used.test', 'test.used');
+INSERT INTO certificate_entries (account_id, configuration, entry_id, certificate_id) VALUES (pg_temp.me(), 'prod', 'one', pg_temp.id('certificate used'));
+INSERT INTO issuances (id, account_id, certificate_id, reason, status, give_up_at, next_wake_at, finished_at)
+    SELECT pg_temp.id('issuance ' || kind), pg_temp.me(), pg_temp.id('certificate used'), 'first', CASE WHEN used THEN 'active' ELSE 'failed' END,
+        now() + interval '1 day', CASE WHEN used THEN now() END, CASE WHEN NOT used THEN now() END FROM kinds;
+INSERT INTO orders (id, account_id, issuance_id, certificate_id, directory_url, status, names, key_version_id, csr, finished_at)
+    SELECT pg_temp.id('order ' || kind), pg_temp.me(), pg_temp.id('issuance used'), pg_temp.id('certificate used'), 'https://ca.test',
+        CASE WHEN used THEN 'intended' ELSE 'failed' END, '{used.test}', pg_temp.id('key version used'), '\x00', CASE WHEN NOT used THEN now() END FROM kinds;
+INSERT INTO authorizations (id, account_id, order_id, url, identifier, wildcard, status)
+    SELECT pg_temp.id('authorization ' || kind), pg_temp.me(), pg_temp.id('order used'), 'https://ca.test/' || kind || pg_temp.me(), 'used.test', NOT used, 'pending' FROM kinds;
+INSERT INTO challenge_records (id, account_id, order_id, authorization_id, dns_zone, name, value)
+    VALUES (pg_temp.id('record'), pg_temp.me(), pg_temp.id('order used'), pg_temp.id('authorization used'), 'shared.test', '_acme-challenge.shared.test', pg_temp.me()::text);
+INSERT INTO versions (id, account_id, certificate_id, number, source, order_id, key_version_id, chain_pem, names, serial, fingerprint_sha256, issuer, subject, not_before, not_after)
+    SELECT pg_temp.id('version ' || kind), pg_temp.me(), pg_temp.id('certificate used'), CASE WHEN used THEN 1 ELSE 2 END, CASE WHEN used THEN 'acme' ELSE 'upload' END,
+        CASE WHEN used THEN pg_temp.id('order used') END, pg_temp.id('key version used'), 'no chain', '{used.test}', '01', '00', 'CN=CA', 'CN=used.test',
+        now(), now() + interval '90 days' FROM kinds;
+UPDATE certificates SET current_version_id = pg_temp.id('version used') WHERE id = pg_temp.id('certificate used');
+INSERT INTO events (account_id, number, level, event, message) VALUES (pg_temp.me(), 1, 'info', 'order_begun', 'asking the CA');

@@ -1,0 +1,8 @@
+//! Whole-system tests: the built binary against real PostgreSQL, PowerDNS and Pebble.
+
+mod crashes;
+mod failures;
+mod isolation;
+mod issuance;
+mod outages;
+mod secrets;
