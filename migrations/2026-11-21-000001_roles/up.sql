@@ -5,6 +5,8 @@ DO $$
 DECLARE
     role_name text;
     login text;
+    -- From PostgreSQL 16 on, whoever makes a role is a member of it that may not act as it.
+    membership text := CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END;
 BEGIN
     FOR role_name, login IN VALUES
         ('zonecert_api', 'LOGIN'), ('zonecert_worker', 'LOGIN'), ('zonecert_lookup', 'NOLOGIN'), ('zonecert_sweep', 'NOLOGIN')
@@ -17,9 +19,10 @@ BEGIN
             END;
         END IF;
     END LOOP;
-    -- Whoever migrates hands functions over to these two, and must be a member of them for that.
+    -- Whoever migrates hands functions over to these two, and must be a member of them for that. The policies see to it that this shows it
+    -- nothing (000003_security).
     FOREACH role_name IN ARRAY ARRAY['zonecert_lookup', 'zonecert_sweep'] LOOP
-        IF NOT pg_has_role(current_user, role_name, 'MEMBER') THEN
+        IF NOT pg_has_role(current_user, role_name, membership) THEN
             BEGIN
                 EXECUTE format('GRANT %I TO %I', role_name, current_user);
             EXCEPTION WHEN unique_violation THEN

@@ -299,7 +299,7 @@ CREATE UNIQUE INDEX orders_directory_url_url_key ON orders (directory_url, url);
 CREATE INDEX orders_certificate_id_idx ON orders (certificate_id, created_at);
 CREATE INDEX orders_key_version_id_idx ON orders (key_version_id);
 
-CREATE FUNCTION orders_keep_request() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION orders_keep_request() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'the key and the request of order % are final', OLD.id USING ERRCODE = 'integrity_constraint_violation';
 END
@@ -376,7 +376,7 @@ CREATE INDEX versions_key_version_id_idx ON versions (key_version_id);
 ALTER TABLE certificates ADD CONSTRAINT certificates_account_id_current_version_id_fkey
     FOREIGN KEY (account_id, current_version_id) REFERENCES versions (account_id, id);
 
-CREATE FUNCTION versions_immutable() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION versions_immutable() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF to_jsonb(NEW) - 'revoked_at' - 'revocation_reason' IS DISTINCT FROM to_jsonb(OLD) - 'revoked_at' - 'revocation_reason' THEN
         RAISE EXCEPTION 'version % is immutable but for its revocation', OLD.id USING ERRCODE = 'integrity_constraint_violation';

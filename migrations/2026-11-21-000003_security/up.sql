@@ -100,7 +100,8 @@ ALTER FUNCTION sweep_delete_challenge_records(uuid[]) OWNER TO zonecert_sweep;
 ALTER FUNCTION sweep_zone_is_hosted(text) OWNER TO zonecert_sweep;
 REVOKE CREATE ON SCHEMA public FROM zonecert_lookup, zonecert_sweep;
 REVOKE ALL ON FUNCTION lookup_user(text), lookup_refresh_token(bytea), lookup_api_token(bytea), sweep_issuances(interval, integer),
-    sweep_challenge_records(text), sweep_delete_challenge_records(uuid[]), sweep_zone_is_hosted(text) FROM PUBLIC;
+    sweep_challenge_records(text), sweep_delete_challenge_records(uuid[]), sweep_zone_is_hosted(text), orders_keep_request(), versions_immutable()
+    FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lookup_user(text) TO zonecert_api, CURRENT_USER;
 GRANT EXECUTE ON FUNCTION lookup_refresh_token(bytea), lookup_api_token(bytea) TO zonecert_api;
 GRANT EXECUTE ON FUNCTION sweep_issuances(interval, integer), sweep_challenge_records(text), sweep_delete_challenge_records(uuid[]),

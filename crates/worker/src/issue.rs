@@ -90,8 +90,9 @@ pub async fn run(worker: &Worker, job: IssueJob) -> Result<(), StoreError> {
 
 impl Run<'_> {
     async fn go_on(&self) -> Result<(), StoreError> {
+        let mut resumed = false;
         loop {
-            match self.take_next_step().await {
+            match self.take_next_step(&mut resumed).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(StoreError::Stale) => {
@@ -109,11 +110,16 @@ impl Run<'_> {
     }
 
     /// Returns whether there is more to do here and now.
-    async fn take_next_step(&self) -> Result<bool, StoreError> {
+    async fn take_next_step(&self, resumed: &mut bool) -> Result<bool, StoreError> {
         if self.worker.is_stopping() {
             return self.hand_over(Duration::ZERO).await;
         }
         let issuance = self.load().await?;
+        if !*resumed && issuance.live_order.is_some() {
+            // The order may have rested: people see that it is under way again.
+            self.record_running(&issuance).await?;
+        }
+        *resumed = true;
         let step = match next_step(&issuance.progress(), &self.worker.settings.timing, issuance.now) {
             IssuanceStep::Nothing => return Ok(false),
             IssuanceStep::Wait(until) => {

@@ -5,9 +5,8 @@
 
 mod wake;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use apalis::layers::WorkerBuilderExt;
 use apalis::prelude::{BackendExt, BoxDynError, Data, Monitor, WorkerBuilder};
@@ -35,8 +34,30 @@ const TICK: Duration = Duration::from_millis(500);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const MISSED_HEARTBEATS: usize = 6;
 
-/// A queue's loop that fails this often without an hour's rest is a process to be started again.
-const RESTARTS: usize = 120;
+/// Loops of the queue that fail this often, with less than [`CALM`] between one failure and the next, make a process to be started again.
+const RESTARTS: usize = 1_000;
+
+/// After this long without a failure, failures are counted anew.
+const CALM: Duration = Duration::from_mins(10);
+
+/// How often the loops of the queue have failed of late.
+#[derive(Default)]
+struct Failures {
+    count: usize,
+    last: Option<Instant>,
+}
+
+impl Failures {
+    /// Counts one more, at `now`.
+    fn add(&mut self, now: Instant) -> usize {
+        if self.last.is_none_or(|last| now.duration_since(last) >= CALM) {
+            self.count = 0;
+        }
+        self.last = Some(now);
+        self.count += 1;
+        self.count
+    }
+}
 
 /// The payload of the job [`PROJECT`].
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -58,12 +79,10 @@ pub(crate) async fn run(worker: Arc<Worker>, queue_url: &str, stop: impl Future<
     let pool =
         PgPoolOptions::new().max_connections(connections).connect_lazy(queue_url).map_err(|error| WorkerError::Queue(error.to_string()))?;
     let listener = Listener::spawn(pool.clone());
-    let failures = Arc::new(AtomicUsize::new(0));
+    let failures = Mutex::new(Failures::default());
     let monitor = Monitor::new().shutdown_timeout(worker.settings.stop_grace).should_restart(move |loop_, error| {
-        let failed = failures.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(queue_loop = loop_.name(), %error, failed, "a loop of the queue ended; starting it again");
-        // apalis starts the loop again at once: without a pause a database that is down would use up the restarts in no time.
-        std::thread::sleep(Duration::from_millis(250));
+        let failed = failures.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now());
+        tracing::warn!(queue_loop = loop_.name(), %error, failed, "a loop of the queue ended; starting it again");
         failed < RESTARTS
     });
     let monitor = register(monitor, &worker, &pool, &listener, ISSUE, worker.settings.concurrency);
@@ -173,5 +192,17 @@ async fn hand_back(pool: &PgPool, name: &str) {
         Ok(done) if done.rows_affected() > 0 => tracing::info!(jobs = done.rows_affected(), "gave jobs back to the queue"),
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "jobs could not be given back; they are found when our heartbeats are missed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_forgotten_after_a_calm() {
+        let (mut failures, start) = (Failures::default(), Instant::now());
+        assert_eq!((failures.add(start), failures.add(start + CALM / 2), failures.add(start + CALM)), (1, 2, 3));
+        assert_eq!(failures.add(start + CALM * 2), 1);
     }
 }

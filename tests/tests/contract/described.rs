@@ -142,7 +142,8 @@ impl Described {
         schema["components"] = self.document["components"].clone();
         let validator: Validator =
             jsonschema::options().with_draft(jsonschema::Draft::Draft202012).should_validate_formats(true).build(&schema).unwrap();
-        let faults: String = validator.iter_errors(instance).map(|error| format!("{}: {error}\n", error.instance_path())).collect();
+        let faults: String =
+            validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect::<Vec<_>>().join("\n");
         assert!(faults.is_empty(), "{call} is not as described:\n{faults}\n{instance:#}");
     }
 

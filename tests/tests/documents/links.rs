@@ -1,5 +1,7 @@
 //! Links between documents lead somewhere.
 
+use std::path::Path;
+
 use super::{files, read, root};
 
 fn documents() -> Vec<String> {
@@ -52,7 +54,7 @@ fn every_document_that_the_code_names_is_there() {
             let rest = &text[position..];
             let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '.' | '_'))).unwrap_or(rest.len());
             let path = rest[..end].trim_end_matches('.');
-            if path.ends_with(".md") {
+            if Path::new(path).extension().is_some_and(|extension| extension == "md") {
                 named += 1;
                 assert!(root().join(path).is_file(), "{file} names {path}, which is not there");
             }

@@ -1,6 +1,7 @@
 //! What stands at the top level beside the code says what the code does: the Compose file, the description of the API, the links between documents.
 
 mod compose;
+mod dependencies;
 mod links;
 mod openapi;
 mod readme;
@@ -31,7 +32,7 @@ fn schema(name: &str) -> Value {
 
 /// Everything that is wrong with `instance`, a line each.
 fn faults(validator: &jsonschema::Validator, instance: &Value) -> String {
-    validator.iter_errors(instance).map(|error| format!("{}: {error}\n", error.instance_path())).collect()
+    validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect::<Vec<_>>().join("\n")
 }
 
 /// All files below a directory of the working copy whose names end so, by their paths in it.

@@ -30,7 +30,7 @@ async fn each_function_is_owned_and_callable_as_listed_and_has_a_fixed_search_pa
     let database = Database::migrated().await;
     // Those of extensions are not ours.
     let query = "
-        SELECT p.oid::regprocedure::text, pg_get_userbyid(proowner)::text, prosecdef, array_to_string(proconfig, ' '), prorettype = 'trigger'::regtype,
+        SELECT p.oid::regprocedure::text, pg_get_userbyid(proowner)::text, prosecdef, array_to_string(proconfig, ' '),
             (SELECT coalesce(string_agg(role, ' ' ORDER BY role), '') FROM unnest(ARRAY['public', 'zonecert_api', 'zonecert_worker', 'zonecert_lookup', 'zonecert_sweep']) AS role
              WHERE has_function_privilege(role, p.oid, 'EXECUTE') AND role <> pg_get_userbyid(proowner))
         FROM pg_proc AS p
@@ -38,11 +38,9 @@ async fn each_function_is_owned_and_callable_as_listed_and_has_a_fixed_search_pa
         ORDER BY 1";
     let mut found = Vec::new();
     for row in database.admin.query(query, &[]).await.unwrap() {
-        let (name, owner, definer, callers): (String, String, bool, String) = (row.get(0), row.get(1), row.get(2), row.get(5));
-        let (configuration, is_trigger): (Option<String>, bool) = (row.get(3), row.get(4));
-        if !is_trigger {
-            assert_eq!(configuration.as_deref(), Some("search_path=pg_catalog, public, pg_temp"), "{name}");
-        }
+        let (name, owner, definer): (String, String, bool) = (row.get(0), row.get(1), row.get(2));
+        let (configuration, callers): (Option<String>, String) = (row.get(3), row.get(4));
+        assert_eq!(configuration.as_deref(), Some("search_path=pg_catalog, public, pg_temp"), "{name}");
         found.push((name, owner, definer, callers));
     }
     let expected = FUNCTIONS.map(|(name, owner, definer, callers)| (name.to_owned(), owner.to_owned(), definer, callers.to_owned()));

@@ -62,6 +62,17 @@ impl Run<'_> {
         .await
     }
 
+    pub(super) async fn record_running(&self, issuance: &Issuance) -> Result<(), StoreError> {
+        let lease = self.lease;
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Running).await
+            })
+        })
+        .await
+    }
+
     pub(super) async fn record_cancelled(&self, issuance: &Issuance) -> Result<(), StoreError> {
         let lease = self.lease;
         self.persist(|| {

@@ -109,7 +109,7 @@ async fn the_lease_of_a_dead_process_is_waited_for_and_taken_over() -> Result<()
     let world = World::new().await?;
     let (_, generation) = world.want(&[("", "ours")]).await?;
     take(&world.store, &world.zone, "dead").await?.context("the lease is free")?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     let mut waiting = Box::pin(projector.project(&world.zone, Some(generation)));
     // Long enough for several looks; PowerDNS is not touched meanwhile.
     assert!(tokio::time::timeout(Duration::from_millis(500), &mut waiting).await.is_err());
@@ -126,7 +126,7 @@ async fn whoever_waits_for_another_process_is_told_when_it_is_through() -> Resul
     let world = World::new().await?;
     let generation = world.request_projection().await?;
     let lease = take(&world.store, &world.zone, "other").await?.context("the lease is free")?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     let mut waiting = Box::pin(projector.project(&world.zone, Some(generation)));
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err());
 
@@ -140,7 +140,7 @@ async fn whoever_waits_for_another_process_is_told_when_it_is_through() -> Resul
 async fn a_caller_who_gives_up_does_not_stop_the_change() -> Result<()> {
     let world = World::new().await?;
     let (_, generation) = world.want(&[("", "ours")]).await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     {
         let mut call = Box::pin(projector.project(&world.zone, Some(generation)));
         assert!(futures::poll!(&mut call).is_pending());
@@ -174,7 +174,7 @@ async fn any_number_of_sweepers_send_one_job() -> Result<()> {
     assert_eq!(world.jobs().await?, (0, 2));
     assert_eq!(forgotten().await?, Vec::<String>::new());
 
-    world.projector().await?.project(zone, None).await?;
+    world.projector()?.project(zone, None).await?;
     world.admin.execute(shift, &[&zone]).await?;
     assert_eq!(forgotten().await?, Vec::<String>::new(), "it is through");
     Ok(())

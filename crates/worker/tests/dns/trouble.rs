@@ -18,7 +18,7 @@ use crate::world::World;
 async fn a_server_that_is_down_fails_everybody_soon_and_heals() -> Result<()> {
     let mut stack = Stack::temporary(PebbleOptions::default()).await?;
     let world = World::on(stack.handle()).await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     let (_, generation) = world.want(&[("", "ours")]).await?;
     stack.powerdns.stop().await?;
 
@@ -59,7 +59,7 @@ async fn a_wrong_api_key_is_refused_and_shown_to_nobody() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_version_is_known() -> Result<()> {
     let world = World::new().await?;
-    let version = world.projector().await?.powerdns().version().await?;
+    let version = world.projector()?.powerdns().version().await?;
     assert_eq!(version, world.server().version().await?);
     Ok(())
 }

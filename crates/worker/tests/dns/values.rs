@@ -10,7 +10,7 @@ use crate::world::World;
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_two_projections_at_once_from_two_workers_lose_nothing() -> Result<()> {
     let world = World::new().await?;
-    let workers = [world.projector().await?, world.projector().await?];
+    let workers = [world.projector()?, world.projector()?];
     world.request_projection().await?;
     workers[0].project(&world.zone, None).await?;
     let (serial_before, label) = (world.server().get_zone(&world.zone).await?.serial, |number: usize| format!("n{number}"));
@@ -47,7 +47,7 @@ async fn thirty_two_projections_at_once_from_two_workers_lose_nothing() -> Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_keep_beside_our_value_survives_it() -> Result<()> {
     let world = World::new().await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     world.request_projection().await?;
     projector.project(&world.zone, None).await?;
     let foreign = json!([{"content": r#""in two" "strings \"quoted\" \\ \195\182""#}, {"content": "\"off\"", "disabled": true}]);
@@ -78,7 +78,7 @@ async fn what_others_keep_beside_our_value_survives_it() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_comment_outlives_our_last_value() -> Result<()> {
     let world = World::new().await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     let (order, generation) = world.want(&[("", "ours")]).await?;
     projector.project(&world.zone, Some(generation)).await?;
     let comments = json!([{"content": "who put this here?", "account": "them", "modified_at": 5}]);
@@ -97,7 +97,7 @@ async fn a_comment_outlives_our_last_value() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn apex_and_wildcard_share_a_name_and_go_one_by_one() -> Result<()> {
     let world = World::new().await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     let (first, _) = world.want(&[("", "apex"), ("", "wildcard")]).await?;
     let (second, generation) = world.want(&[("", "another order")]).await?;
     projector.project(&world.zone, Some(generation)).await?;
@@ -117,7 +117,7 @@ async fn apex_and_wildcard_share_a_name_and_go_one_by_one() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_two_orders_want_stays_until_both_are_done() -> Result<()> {
     let world = World::new().await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     let (first, _) = world.want(&[("", "shared")]).await?;
     let (second, generation) = world.want(&[("", "shared")]).await?;
     projector.project(&world.zone, Some(generation)).await?;
@@ -136,7 +136,7 @@ async fn a_value_that_two_orders_want_stays_until_both_are_done() -> Result<()> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_cannot_be_changed_does_not_hold_up_the_others() -> Result<()> {
     let world = World::new().await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     world.request_projection().await?;
     projector.project(&world.zone, None).await?;
     world.meddle_with_records("taken", "CNAME", 60, json!([{"content": "elsewhere.test."}]), json!([])).await?;

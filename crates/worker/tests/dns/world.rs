@@ -61,7 +61,7 @@ impl World {
     }
 
     /// What another process has: connections, client and queues of its own.
-    pub(crate) async fn projector(&self) -> Result<Projector> {
+    pub(crate) fn projector(&self) -> Result<Projector> {
         let server = &self.stack.powerdns;
         let powerdns = PowerDns::new(&server.api_url().parse()?, "localhost", server.api_key().parse()?)?;
         self.projector_on(powerdns)

@@ -10,7 +10,7 @@ use crate::world::{NAMESERVERS, World};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_is_made_where_an_account_holds_it_and_goes_with_its_last_wish() -> Result<()> {
     let world = World::new().await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     projector.project(&world.zone, None).await?;
     assert!(world.server().find_zone(&world.zone).await?.is_none(), "nobody has asked for anything yet");
 
@@ -44,7 +44,7 @@ async fn a_zone_is_made_where_an_account_holds_it_and_goes_with_its_last_wish() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_that_was_there_before_is_adopted_and_never_deleted() -> Result<()> {
     let world = World::new().await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     world.server().create_zone(&world.zone, &["ns.elsewhere.test."]).await?;
     let before = world.server().get_zone(&world.zone).await?;
 
@@ -68,7 +68,7 @@ async fn a_zone_that_was_there_before_is_adopted_and_never_deleted() -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_that_somebody_has_taken_over_from_us_is_not_deleted() -> Result<()> {
     let world = World::new().await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     world.request_projection().await?;
     projector.project(&world.zone, None).await?;
     assert!(world.projection().await?.created_by_us);
@@ -91,7 +91,7 @@ async fn a_zone_whose_maker_died_at_once_is_known_as_ours() -> Result<()> {
     world.server().create_zone(&world.zone, &NAMESERVERS).await?;
     world.meddle(Method::PUT, json!({"account": "zonecert"})).await?;
 
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     let generation = world.delete_zone().await?;
     projector.project(&world.zone, Some(generation)).await?;
     assert!(world.server().find_zone(&world.zone).await?.is_none());
@@ -101,7 +101,7 @@ async fn a_zone_whose_maker_died_at_once_is_known_as_ours() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wish_for_a_zone_that_nobody_holds_and_powerdns_lacks_fails() -> Result<()> {
     let world = World::new().await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     let (order, _) = world.want(&[("", "ours")]).await?;
     let generation = world.delete_zone().await?;
     let failure = projector.project(&world.zone, Some(generation)).await.expect_err("there is no zone to write to");
@@ -117,7 +117,7 @@ async fn a_wish_for_a_zone_that_nobody_holds_and_powerdns_lacks_fails() -> Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_that_was_deleted_under_our_hands_is_made_anew() -> Result<()> {
     let world = World::new().await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     let (_, generation) = world.want(&[("a", "one")]).await?;
     projector.project(&world.zone, Some(generation)).await?;
     world.server().delete_zone(&world.zone).await?;
@@ -130,7 +130,7 @@ async fn a_zone_that_was_deleted_under_our_hands_is_made_anew() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_doubled_soa_record_is_repaired() -> Result<()> {
     let world = World::new().await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     world.request_projection().await?;
     projector.project(&world.zone, None).await?;
     let pdns = world.powerdns_database().await?;
@@ -154,7 +154,7 @@ async fn a_doubled_soa_record_is_repaired() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_soa_record_is_written_anew_with_the_change() -> Result<()> {
     let world = World::new().await?;
-    let projector = world.projector().await?;
+    let projector = world.projector()?;
     world.request_projection().await?;
     projector.project(&world.zone, None).await?;
     let pdns = world.powerdns_database().await?;
