@@ -16,7 +16,7 @@ use crate::postgres::{Postgres, PostgresServer};
 use crate::powerdns::{Backend, PowerDns, PowerDnsServer};
 use crate::secrets::Secrets;
 
-/// A temporary stack lies in `zonecert-<process id>-<random>` of the system's temporary directory.
+/// What is temporary lies in `zonecert-<process id>-<random>` of the system's temporary directory.
 const TEMPORARY_PREFIX: &str = "zonecert-";
 
 /// Where and how a stack is started.
@@ -89,10 +89,7 @@ impl Stack {
     /// A stack of one's own in a temporary directory, for a test that breaks things. Not durable; gone without a trace when dropped.
     pub async fn temporary(pebble: PebbleOptions) -> Result<Self> {
         sweep_temporary();
-        let prefix = format!("{TEMPORARY_PREFIX}{}-", std::process::id());
-        // Others may pass through, since the user that PostgreSQL runs as must; what lies inside is closed to them.
-        let passable = fs::Permissions::from_mode(0o711);
-        let dir = tempfile::Builder::new().prefix(&prefix).permissions(passable).tempdir()?;
+        let dir = temporary_dir()?;
         let options = StackOptions { durable: false, pebble, ..StackOptions::new(dir.path()) };
         Self::start_in(options, Some(dir)).await
     }
@@ -176,6 +173,14 @@ impl Stack {
     }
 }
 
+/// A directory that goes when it is dropped, and is swept later if we are killed.
+pub(crate) fn temporary_dir() -> Result<TempDir> {
+    let prefix = format!("{TEMPORARY_PREFIX}{}-", std::process::id());
+    // Others may pass through, since the user that PostgreSQL runs as must; what lies inside is closed to them.
+    let passable = fs::Permissions::from_mode(0o711);
+    Ok(tempfile::Builder::new().prefix(&prefix).permissions(passable).tempdir()?)
+}
+
 /// The directory of a temporary stack, and the place outside it where `PostgreSQL`'s data may lie.
 struct Scratch {
     layout: Layout,
@@ -189,7 +194,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes the temporary stacks of processes that were killed. What cannot be removed costs only space.
+/// Removes the temporary directories of processes that were killed. What cannot be removed costs only space.
 fn sweep_temporary() {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
     for entry in entries.flatten() {

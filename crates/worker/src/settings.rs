@@ -12,7 +12,7 @@ pub struct WorkerSettings {
     pub timing: OrderTiming,
     /// Pauses between the attempts of an issuance.
     pub ladder: RetryLadder,
-    /// How long a worker that is gone keeps an issuance or a zone from others.
+    /// How long a worker that is gone keeps an issuance from others.
     pub lease: Duration,
     /// How often lost jobs are looked for.
     pub sweep_interval: Duration,

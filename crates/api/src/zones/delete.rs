@@ -27,7 +27,7 @@ async fn delete_unused(conn: &mut Connection, caller: &Caller, id: ZoneId) -> Re
     let in_use = certificates::count_in_zone(conn, account, id).await?;
     if in_use > 0 {
         let certificates = if in_use == 1 { "1 certificate is".to_owned() } else { format!("{in_use} certificates are") };
-        let detail = format!("{certificates} pending, validating or issued under {}; delete them first", zone.name);
+        let detail = format!("{certificates} pending, validating or issued under {}; a zone can be deleted once none is", zone.name);
         return Err(Problem::conflict("zone_in_use", detail));
     }
     zones::delete_zone(conn, account, id).await?;

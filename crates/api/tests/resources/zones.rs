@@ -184,7 +184,7 @@ async fn a_zone_in_use_stays() {
         api.execute(&format!("UPDATE certificates SET status = '{status}' WHERE id = '{certificate}'")).await;
         let (code, detail) = caller.delete(&format!("/zones/{zone}")).await.problem(409);
         assert_eq!(code, "zone_in_use", "{status}");
-        assert_eq!(detail, format!("1 certificate is pending, validating or issued under {name}; delete them first"));
+        assert_eq!(detail, format!("1 certificate is pending, validating or issued under {name}; a zone can be deleted once none is"));
     }
     assert_eq!(caller.delete(&format!("/zones/{spare}")).await.status, StatusCode::NO_CONTENT);
     api.execute(&format!("UPDATE certificates SET status = 'failed' WHERE id = '{certificate}'")).await;

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::layout::Layout;
 use crate::process::Spec;
 use crate::shared::unique_label;
-use crate::stack::StackHandle;
+use crate::stack::{StackHandle, temporary_dir};
 use keys::Keys;
 pub use process::ProductProcess;
 
@@ -54,7 +54,7 @@ pub struct Product {
 impl Product {
     /// A new, migrated database with keys of its own: copied from a template that is migrated once per stack and binary.
     pub async fn fresh(stack: &StackHandle) -> Result<Self> {
-        let scratch = tempfile::Builder::new().prefix("zonecert-product-").tempdir()?;
+        let scratch = temporary_dir()?;
         let database = format!("product_{}", unique_label());
         let mut product = Self::new(stack, scratch.path(), database)?;
         product.scratch = Some(scratch);

@@ -44,14 +44,14 @@ async fn until_sessions(database: &Database, number: i64, condition: &str) {
 /// Opens as many connections as the pool may have, and leaves them idle.
 async fn fill(store: &Store, connections: usize) {
     let all_are_open = Barrier::new(connections);
-    let open = (0..connections).map(|_| store.platform(async |_| Ok::<_, StoreError>(drop(all_are_open.wait().await))));
-    futures::future::join_all(open).await.into_iter().for_each(Result::unwrap);
+    let open = (0..connections).map(|_| store.platform(async |_| Ok::<_, StoreError>(all_are_open.wait().await.is_leader())));
+    futures::future::join_all(open).await.into_iter().for_each(|opened| assert!(opened.is_ok()));
 }
 
 #[tokio::test]
 async fn a_session_that_the_server_ends_in_mid_transaction_is_unavailable_and_the_pool_recovers() {
     let database = Database::migrated().await;
-    let store = database.store(Role::Api, 1).await;
+    let store = database.store(Role::Api, 1);
     for _ in 0..5 {
         let ended = store.platform(async |conn| {
             let pid = backend(conn).await?;
@@ -68,7 +68,7 @@ async fn a_session_that_the_server_ends_in_mid_transaction_is_unavailable_and_th
 async fn a_session_that_the_server_ends_in_mid_statement_is_unavailable_and_writes_nothing() {
     let world = World::new().await;
     let account = world.tenant().await.account;
-    let store = world.database.store(Role::Api, 1).await;
+    let store = world.database.store(Role::Api, 1);
     let lock = world.database.stack.postgres.connect_as_admin(&world.database.name).await.unwrap();
     lock.batch_execute("BEGIN; SELECT FROM accounts FOR UPDATE").await.unwrap();
     let waiting = "wait_event_type = 'Lock'";
@@ -89,7 +89,7 @@ async fn a_session_that_the_server_ends_in_mid_statement_is_unavailable_and_writ
 async fn a_server_that_is_gone_is_unavailable_until_it_is_back() {
     let database = Database::migrated().await;
     let mut line = Line::to(database.stack.postgres.port()).await;
-    let store = line.store(&database, 2, Duration::from_millis(500)).await;
+    let store = line.store(&database, 2, Duration::from_millis(500));
     store.ping().await.unwrap();
     let (cut, is_cut) = (oneshot::channel(), oneshot::channel());
     let cutter = async {
@@ -122,7 +122,7 @@ async fn connections_that_died_while_idle_are_not_handed_out() {
     const CONNECTIONS: u32 = 4;
     let database = Database::migrated().await;
     let mut line = Line::to(database.stack.postgres.port()).await;
-    let store = line.store(&database, CONNECTIONS, SOON).await;
+    let store = line.store(&database, CONNECTIONS, SOON);
     fill(&store, CONNECTIONS as usize).await;
     assert_eq!(sessions(&database, "true").await, i64::from(CONNECTIONS));
     line.cut().await;
@@ -137,7 +137,7 @@ async fn connections_that_died_while_idle_are_not_handed_out() {
 async fn a_transaction_that_is_dropped_in_its_middle_is_rolled_back_and_holds_nothing() {
     let world = World::new().await;
     let account = world.tenant().await.account;
-    let store = world.database.store(Role::Api, 1).await;
+    let store = world.database.store(Role::Api, 1);
     let open = "state = 'idle in transaction'";
     {
         let stuck = pin!(store.tenant_write(account, async |conn| {
@@ -156,7 +156,7 @@ async fn a_transaction_that_is_dropped_in_its_middle_is_rolled_back_and_holds_no
 async fn a_transaction_that_panics_is_rolled_back_and_holds_nothing() {
     let world = World::new().await;
     let account = world.tenant().await.account;
-    let store = world.database.store(Role::Api, 1).await;
+    let store = world.database.store(Role::Api, 1);
     let panicking = store.clone();
     let task = tokio::spawn(async move { panicking.tenant_write(account, async |conn| panics(conn).await).await });
     assert!(task.await.unwrap_err().is_panic());
@@ -202,7 +202,7 @@ async fn a_write_needs_an_account_that_is_there() {
 async fn the_account_of_a_transaction_is_gone_with_it() {
     let world = World::new().await;
     let tenant = world.tenant().await;
-    let store = world.database.store(Role::Api, 1).await;
+    let store = world.database.store(Role::Api, 1);
     let (account, zone) = (tenant.account, tenant.zone);
     let get = async |conn: &mut Connection| zonecert_store::zones::get_zone(conn, account, zone).await;
     for _ in 0..2 {
@@ -231,7 +231,7 @@ impl Line {
         Self { address, server, carrier: Some(tokio::spawn(carry(listener, server))) }
     }
 
-    async fn store(&self, database: &Database, connections: u32, patience: Duration) -> Store {
+    fn store(&self, database: &Database, connections: u32, patience: Duration) -> Store {
         let url = database.url(Role::Api).replace(&format!(":{}/", self.server.port()), &format!(":{}/", self.address.port()));
         Store::open(&url, connections, patience).unwrap()
     }

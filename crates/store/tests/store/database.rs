@@ -81,7 +81,7 @@ impl Database {
     }
 
     /// A pool of up to this many connections, logged in as the role.
-    pub(crate) async fn store(&self, role: Role, connections: u32) -> Store {
+    pub(crate) fn store(&self, role: Role, connections: u32) -> Store {
         Store::open(&self.url(role), connections, Duration::from_secs(30)).unwrap()
     }
 

@@ -97,11 +97,15 @@ async fn sweeps_see_every_tenant_as_the_worker_and_fail_as_the_api() {
 #[tokio::test]
 async fn a_sweep_deletes_only_records_that_nobody_wants() {
     let database = Database::migrated().await;
-    let (gone, wanted) = tables::fill_two_tenants(&database).await;
-    database.run(&format!("UPDATE challenge_records SET unwanted_at = now() WHERE account_id = '{}'", gone.0)).await;
+    let (_, wanted) = tables::fill_two_tenants(&database).await;
+    database.run(&format!("UPDATE challenge_records SET unwanted_at = NULL WHERE account_id = '{}'", wanted.0)).await;
     let worker = database.connect(Role::Worker).await;
     let ids: Vec<String> = database.column("SELECT id::text FROM challenge_records").await;
     assert_eq!(ids.len(), 2);
+    // The function's own condition is not the only one: its owner can do no more.
+    database.run("BEGIN; SET LOCAL ROLE zonecert_sweep").await;
+    assert_eq!(attempt(&database.admin, "DELETE FROM challenge_records").await, Outcome::Rows(1));
+    database.run("ROLLBACK").await;
     let sweep = format!("SELECT sweep_delete_challenge_records('{{{}}}')", ids.join(","));
     assert_eq!(worker.query_one(&sweep, &[]).await.unwrap().get::<_, i64>(0), 1);
     assert_eq!(database.column::<String>("SELECT account_id::text FROM challenge_records").await, [wanted.0.to_string()]);

@@ -41,7 +41,7 @@ async fn a_stored_key_opens_again_and_its_bytes_are_nowhere_in_the_database() {
     for table in tables {
         let rows: Vec<String> = world.database.column(&format!("SELECT to_jsonb(t)::text FROM {table} AS t")).await;
         for part in private_number.windows(8) {
-            let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex = hex::encode(part);
             assert!(!rows.iter().any(|row| row.contains(&hex)), "{table} holds a part of the key");
         }
     }

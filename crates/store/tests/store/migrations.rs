@@ -60,7 +60,7 @@ async fn migrations_that_run_at_once_run_each_step_once() {
 async fn every_role_is_told_whether_all_migrations_have_run() {
     let database = Database::empty().await;
     let current = async |role| {
-        let store = database.store(role, 1).await;
+        let store = database.store(role, 1);
         store.platform(async |conn| migrate::is_current(conn).await).await.unwrap()
     };
     for role in Role::ALL {

@@ -32,7 +32,7 @@ async fn only_jobs_and_workers_that_are_long_gone_are_cleared() {
             format!("UPDATE apalis.jobs SET status = '{status}', done_at = {done_at}, lock_by = {holder} WHERE idempotency_key = '{key}'");
         database.run(&change).await;
     }
-    let worker = database.store(Role::Worker, 1).await;
+    let worker = database.store(Role::Worker, 1);
     let mut purged = Vec::new();
     for _ in 0..3 {
         purged.push(worker.platform(async |conn| queue_jobs::purge(conn, day, 2).await).await.unwrap());

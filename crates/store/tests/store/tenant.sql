@@ -34,8 +34,8 @@ INSERT INTO orders (id, account_id, issuance_id, certificate_id, directory_url, 
         CASE WHEN used THEN 'intended' ELSE 'failed' END, '{used.test}', pg_temp.id('key version used'), '\x00', CASE WHEN NOT used THEN now() END FROM kinds;
 INSERT INTO authorizations (id, account_id, order_id, url, identifier, wildcard, status)
     SELECT pg_temp.id('authorization ' || kind), pg_temp.me(), pg_temp.id('order used'), 'https://ca.test/' || kind || pg_temp.me(), 'used.test', NOT used, 'pending' FROM kinds;
-INSERT INTO challenge_records (id, account_id, order_id, authorization_id, dns_zone, name, value)
-    VALUES (pg_temp.id('record'), pg_temp.me(), pg_temp.id('order used'), pg_temp.id('authorization used'), 'shared.test', '_acme-challenge.shared.test', pg_temp.me()::text);
+INSERT INTO challenge_records (id, account_id, order_id, authorization_id, dns_zone, name, value, unwanted_at)
+    VALUES (pg_temp.id('record'), pg_temp.me(), pg_temp.id('order used'), pg_temp.id('authorization used'), 'shared.test', '_acme-challenge.shared.test', pg_temp.me()::text, now());
 INSERT INTO versions (id, account_id, certificate_id, number, source, order_id, key_version_id, chain_pem, names, serial, fingerprint_sha256, issuer, subject, not_before, not_after)
     SELECT pg_temp.id('version ' || kind), pg_temp.me(), pg_temp.id('certificate used'), CASE WHEN used THEN 1 ELSE 2 END, CASE WHEN used THEN 'acme' ELSE 'upload' END,
         CASE WHEN used THEN pg_temp.id('order used') END, pg_temp.id('key version used'), 'no chain', '{used.test}', '01', '00', 'CN=CA', 'CN=used.test',

@@ -59,7 +59,7 @@ pub(crate) struct Job {
 impl World {
     pub(crate) async fn new() -> Self {
         let database = Database::migrated().await;
-        let (api, worker) = (database.store(Role::Api, 4).await, database.store(Role::Worker, 10).await);
+        let (api, worker) = (database.store(Role::Api, 4), database.store(Role::Worker, 10));
         let masters = MasterKeys::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
         Self { database, api, worker, masters }
     }

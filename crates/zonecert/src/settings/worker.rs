@@ -25,7 +25,7 @@ pub(crate) struct WorkerArgs {
     /// Pauses between the attempts of an issuance, comma separated; the last one repeats.
     #[arg(long, env = "ZONECERT_RETRY_LADDER_SECONDS", default_value = "60,600,6000,86400", value_name = "ZONECERT_RETRY_LADDER_SECONDS")]
     retry_ladder_seconds: RetryLadder,
-    /// How long a worker that is gone keeps an issuance or a zone from others.
+    /// How long a worker that is gone keeps an issuance from others.
     #[arg(long, env = "ZONECERT_LEASE_SECONDS", default_value = "20", value_name = "ZONECERT_LEASE_SECONDS", value_parser = super::positive_seconds)]
     lease_seconds: Duration,
     /// How often lost jobs are looked for.
