@@ -20,6 +20,9 @@ use crate::world::World;
 
 const SOON: Duration = Duration::from_secs(20);
 
+/// For what is to fail. A new connection may take longer than this.
+const IMPATIENT: Duration = Duration::from_millis(300);
+
 async fn backend(conn: &mut Connection) -> Result<i32, StoreError> {
     #[derive(QueryableByName)]
     struct Backend {
@@ -39,6 +42,11 @@ async fn sessions(database: &Database, condition: &str) -> i64 {
 async fn until_sessions(database: &Database, number: i64, condition: &str) {
     let settled = async || Ok((sessions(database, condition).await == number).then_some(()));
     wait::until(&format!("{number} sessions where {condition}"), SOON, settled).await.unwrap();
+}
+
+/// Waits until the pool has a connection.
+async fn until_up(store: &Store) {
+    wait::until("the pool has a connection", SOON, async || Ok(store.ping().await.ok())).await.unwrap();
 }
 
 /// Opens as many connections as the pool may have, and leaves them idle.
@@ -89,8 +97,8 @@ async fn a_session_that_the_server_ends_in_mid_statement_is_unavailable_and_writ
 async fn a_server_that_is_gone_is_unavailable_until_it_is_back() {
     let database = Database::migrated().await;
     let mut line = Line::to(database.stack.postgres.port()).await;
-    let store = line.store(&database, 2, Duration::from_millis(500));
-    store.ping().await.unwrap();
+    let store = line.store(&database, 2, IMPATIENT);
+    until_up(&store).await;
     let (cut, is_cut) = (oneshot::channel(), oneshot::channel());
     let cutter = async {
         cut.1.await.unwrap();
@@ -110,7 +118,7 @@ async fn a_server_that_is_gone_is_unavailable_until_it_is_back() {
         assert!(matches!(gone, Err(StoreError::Unavailable(_))), "{gone:?}");
     }
     line.mend().await;
-    wait::until("the pool has recovered", SOON, async || Ok(store.ping().await.ok())).await.unwrap();
+    until_up(&store).await;
     // With the server back, nobody meets a connection of before.
     for _ in 0..4 {
         store.ping().await.unwrap();
@@ -173,7 +181,8 @@ async fn panics(conn: &mut Connection) -> Result<(), StoreError> {
 #[tokio::test]
 async fn a_pool_that_is_used_up_is_unavailable() {
     let database = Database::migrated().await;
-    let store = Store::open(&database.url(Role::Api), 1, Duration::from_millis(300)).unwrap();
+    let store = Store::open(&database.url(Role::Api), 1, IMPATIENT).unwrap();
+    until_up(&store).await;
     let used_up = store.platform(async |_| Ok::<_, StoreError>(store.ping().await)).await.unwrap();
     assert!(matches!(used_up, Err(StoreError::Unavailable(_))), "{used_up:?}");
     store.ping().await.unwrap();
@@ -182,7 +191,7 @@ async fn a_pool_that_is_used_up_is_unavailable() {
 #[tokio::test]
 async fn a_store_can_be_opened_before_its_server_and_says_why_it_is_not_there() {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
-    let store = Store::open(&format!("postgres://zonecert_api:x@{free}/none"), 1, Duration::from_millis(300)).unwrap();
+    let store = Store::open(&format!("postgres://zonecert_api:x@{free}/none"), 1, IMPATIENT).unwrap();
     let gone = store.ping().await;
     assert!(matches!(gone, Err(StoreError::Unavailable(_))), "{gone:?}");
 }
