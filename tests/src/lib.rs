@@ -15,7 +15,7 @@ pub use client::{Answer, Client};
 pub use openssl::{check_download, names_of};
 
 /// Longer than anything that is awaited takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The product on a database of its own: one API, one worker.
 pub struct System {
