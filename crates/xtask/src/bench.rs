@@ -51,7 +51,7 @@ impl Bench {
 impl Issue {
     async fn measure(&self) -> Result<()> {
         say("building zonecert");
-        cargo::run(&["build", "--package", "zonecert"]).await?;
+        cargo::run(&["build", "--workspace", "--bins"]).await?;
         let dir = workspace::dev("bench")?;
         let stack = Stack::start(StackOptions { fresh: true, progress: say, ..StackOptions::new(&dir) }).await?;
         let product =

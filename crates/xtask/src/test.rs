@@ -41,7 +41,7 @@ async fn run_parts() -> Result<ExitCode> {
     } else {
         say("dependencies: skipped, cargo-deny is not installed (the GitHub workflow always runs it)");
     }
-    part("build of zonecert", &["build", "--package", "zonecert"]).await?;
+    part("build of zonecert", &["build", "--workspace", "--bins"]).await?;
     let nextest = cargo::has("nextest").await?;
     if nextest {
         // nextest leaves these out.

@@ -67,7 +67,7 @@ impl Up {
 
     async fn start(&self) -> Result<Running> {
         say("building zonecert");
-        cargo::run(&["build", "--package", "zonecert"]).await?;
+        cargo::run(&["build", "--workspace", "--bins"]).await?;
         say("starting PostgreSQL, PowerDNS and Pebble");
         let dir = workspace::dev("up")?;
         let options = StackOptions { fresh: self.fresh, progress: say, ..StackOptions::new(&dir) };
