@@ -1,18 +1,22 @@
 //! The product as its users meet it: two processes, a database of its own, and clients that speak HTTP.
 
 mod client;
+mod mail;
+pub mod metrics;
 mod openssl;
+mod time;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use zonecert_devstack::StackHandle;
 use zonecert_devstack::product::{Product, ProductProcess, Role, setting};
-use zonecert_devstack::unique_label;
+use zonecert_devstack::{Pebble, StackHandle, unique_label};
 
 pub use client::{Answer, Client};
+pub use mail::read_mail;
 pub use openssl::{check_download, names_of};
+pub use time::uuid;
 
 /// Longer than anything that is awaited takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(2);
@@ -45,6 +49,14 @@ impl System {
         Ok(Self { product, api, worker })
     }
 
+    /// The same, ordering from a CA of the test's own.
+    pub async fn start_at(stack: &StackHandle, ca: &Pebble, adjust: impl FnOnce(Product) -> Product) -> Result<Self> {
+        let at_ca = |product: Product| {
+            product.with(setting::ACME_DIRECTORY, ca.directory_url()).with(setting::ACME_CA_FILE, ca.ca_file().display().to_string())
+        };
+        Self::start_with(stack, |product| adjust(at_ca(product))).await
+    }
+
     /// A new account on this plan, and a client that has signed in as its owner.
     pub async fn account(&self, plan: &str) -> Result<Account> {
         let email = format!("{}@customers.test", unique_label());
@@ -66,7 +78,24 @@ impl System {
 
     /// The same for a zone of this name.
     pub async fn verified_zone_named(&self, account: &Account, name: &str) -> Result<Zone> {
-        let zone = account.client.post("/zones", &json!({ "name": name })).await?.expect(201)?;
+        self.verify(account, json!({ "name": name })).await
+    }
+
+    /// A proven zone that stays with the customer's DNS of today.
+    pub async fn delegated_zone(&self, account: &Account) -> Result<Zone> {
+        self.verify(account, json!({ "name": format!("{}.test", unique_label()), "mode": "delegated" })).await
+    }
+
+    /// Sets the alias that a delegated zone needs for certificates of `label` below it, as the API says it.
+    pub async fn set_alias(&self, account: &Account, zone: &Zone, label: &str) -> Result<()> {
+        let cname = account.client.get(&format!("/zones/{}/cname?name={label}.{}", zone.id, zone.name)).await?.expect(200)?;
+        let target = format!("{}.", cname["target"].as_str().context("target")?);
+        self.product.stack().customer_dns.set_rrset(&zone.name, cname["name"].as_str().context("name")?, "CNAME", &[target]).await
+    }
+
+    async fn verify(&self, account: &Account, wish: Value) -> Result<Zone> {
+        let name = wish["name"].as_str().context("name")?;
+        let zone = account.client.post("/zones", &wish).await?.expect(201)?;
         let id = zone["id"].as_str().context("id")?.to_owned();
         let (record, value) = (&zone["verification"]["record"], &zone["verification"]["value"]);
         let dns = &self.product.stack().customer_dns;
@@ -77,9 +106,31 @@ impl System {
         Ok(Zone { id, name: name.to_owned() })
     }
 
+    /// Waits until our name servers have a zone that was just verified.
+    pub async fn zone_is_served(&self, zone: &str) -> Result<()> {
+        let dns = &self.product.stack().powerdns;
+        zonecert_devstack::wait::until("the zone is served", PATIENCE, async || Ok(dns.find_zone(zone).await?.map(drop))).await
+    }
+
     /// The database, as its superuser: for what no API shows.
     pub async fn database(&self) -> Result<tokio_postgres::Client> {
         self.product.stack().postgres.connect_as_admin(self.product.database()).await
+    }
+
+    /// Has somebody's address confirmed, as if they had followed the link.
+    pub async fn confirm_email(&self, email: &str) -> Result<()> {
+        let confirmed = "UPDATE users SET email_verified_at = now() WHERE email = $1";
+        anyhow::ensure!(self.database().await?.execute(confirmed, &[&email]).await? == 1, "nobody signs in with {email}");
+        Ok(())
+    }
+
+    /// Lets nobody connect to the database any more, and ends every connection.
+    pub async fn close_database(&self) -> Result<()> {
+        let administrator = self.product.stack().postgres.connect_as_admin("postgres").await?;
+        let database = self.product.database();
+        administrator.batch_execute(&format!("ALTER DATABASE {database} WITH ALLOW_CONNECTIONS false")).await?;
+        administrator.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", &[&database]).await?;
+        Ok(())
     }
 
     /// Waits until no TXT record is left at any `_acme-challenge` name of a zone.

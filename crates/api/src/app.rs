@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use hickory_resolver::TokioResolver;
 use zonecert_pki::MasterKeys;
+use zonecert_resolver::Resolver;
 use zonecert_store::Store;
 
 use crate::auth::access_token::AccessTokens;
 use crate::auth::password::Passwords;
-use crate::resolver;
+use crate::auth::recognised::Recognised;
+use crate::live::hub::Hub;
+use crate::monitoring::HttpMetrics;
+use crate::operators::OperatorAccess;
 use crate::settings::{ApiSettings, SettingsError};
+use crate::traffic::rate_limit::RateLimiter;
 
 /// The API's parts, made once and shared by all requests: `web::Data<App>` in a handler.
 pub struct App {
@@ -20,9 +24,15 @@ pub struct App {
     /// The keys that wrap the accounts' data keys.
     pub masters: Arc<MasterKeys>,
     /// Where the ownership of zones is looked up. It caches nothing: a record is seen as soon as it is there.
-    pub resolver: TokioResolver,
+    pub resolver: Resolver,
+    /// How the operator gets in; none where the operator's part of the API is off.
+    pub operators: Option<OperatorAccess>,
     pub(crate) access_tokens: AccessTokens,
     pub(crate) passwords: Passwords,
+    pub(crate) recognised: Recognised,
+    pub(crate) rate_limiter: RateLimiter,
+    pub(crate) live: Arc<Hub>,
+    pub(crate) metrics: HttpMetrics,
 }
 
 impl App {
@@ -31,8 +41,23 @@ impl App {
     /// Errors: a setting that cannot be used; says which and why.
     pub fn new(store: Store, masters: Arc<MasterKeys>, settings: ApiSettings) -> Result<Self, SettingsError> {
         let access_tokens = AccessTokens::new(&settings.token_keys_pem, &settings.public_url)?;
-        let resolver = resolver::build(&settings.resolvers)?;
+        let resolver = Resolver::new(&settings.resolvers)?;
         let passwords = Passwords::new(settings.parallel_password_hashes)?;
-        Ok(Self { store, settings, masters, resolver, access_tokens, passwords })
+        let recognised = Recognised::new();
+        let rate_limiter = RateLimiter::new(settings.traffic.rate_limits);
+        let live = Arc::new(Hub::new(settings.traffic.live.streams_per_account));
+        let metrics = HttpMetrics::new();
+        Ok(Self { store, settings, masters, resolver, operators: None, access_tokens, passwords, recognised, rate_limiter, live, metrics })
+    }
+
+    /// What it counts and times.
+    pub fn metrics(&self) -> &HttpMetrics {
+        &self.metrics
+    }
+
+    /// Lets the operator in.
+    #[must_use]
+    pub fn with_operators(self, access: OperatorAccess) -> Self {
+        Self { operators: Some(access), ..self }
     }
 }

@@ -1,24 +1,42 @@
-//! Certificates: request, list, log, download (requirements section 1).
+//! Certificates: check, request, list, change, renew, revoke, delete, log, download (requirements section 1).
 
+mod change;
 mod create;
+mod delete;
 mod download;
+mod finding;
 mod list;
 mod logs;
 mod naming;
+mod preflight;
 mod read;
+mod renew;
+mod revoke;
+mod taken;
 mod view;
 mod wish;
+mod zone;
 
-use actix_web::web::{self, ServiceConfig};
+use zonecert_domain::scope::Scope;
 
-/// The routes of certificates.
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(web::resource("/certificates").get(list::list).post(create::create))
-        .service(web::resource("/certificates/{id}").get(read::get))
-        .service(web::resource("/certificates/{id}/logs").get(logs::list))
-        .service(web::resource("/certificates/{id}/download").get(download::json))
-        .service(web::resource("/certificates/{id}/pem").get(download::pem))
-        .service(web::resource("/certificates/{id}/chain").get(download::chain))
-        .service(web::resource("/certificates/{id}/key").get(download::key));
+use crate::route::{Access, Route};
+
+pub(crate) fn routes() -> Vec<Route> {
+    let reads = Access::Scopes(&[Scope::CertificatesRead]);
+    let changes = Access::Scopes(&[Scope::CertificatesWrite]);
+    vec![
+        Route::new(list::__path_list, list::list, reads),
+        Route::new(create::__path_create, create::create, changes),
+        Route::new(preflight::__path_preflight, preflight::preflight, reads),
+        Route::new(read::__path_get, read::get, reads),
+        Route::new(change::__path_change, change::change, changes),
+        Route::new(delete::__path_delete, delete::delete, changes),
+        Route::new(renew::__path_renew, renew::renew, changes),
+        Route::new(revoke::__path_revoke, revoke::revoke, changes),
+        Route::new(logs::__path_list, logs::list, reads),
+        Route::new(download::__path_json, download::json, Access::Scopes(&[Scope::CertificatesRead, Scope::KeysRead])),
+        Route::new(download::__path_pem, download::pem, reads),
+        Route::new(download::__path_chain, download::chain, reads),
+        Route::new(download::__path_key, download::key, Access::Scopes(&[Scope::KeysRead])),
+    ]
 }

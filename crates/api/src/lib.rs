@@ -4,6 +4,8 @@
 //! one transaction of [`zonecert_store::Store`] and answers JSON or a [`problem::Problem`]. Certificates are issued elsewhere: the API
 //! writes down what is wanted, and the workers see to it.
 
+mod accept;
+mod account;
 pub mod app;
 mod audit;
 pub mod auth;
@@ -11,22 +13,30 @@ mod certificates;
 mod clock;
 mod faults;
 mod health;
+mod idempotency;
 mod limits;
+mod live;
+pub mod monitoring;
+pub mod openapi;
+pub mod operators;
 mod paging;
 pub mod people;
-mod plans;
+pub mod plans;
 pub mod problem;
+mod reference;
 pub mod request;
 pub mod request_id;
-mod resolver;
-mod routes;
+pub mod route;
+pub mod routes;
 pub mod server;
 pub mod settings;
 mod text;
 mod tokens;
 mod trace;
+pub mod traffic;
 mod zones;
 
 pub use app::App;
+pub use monitoring::{Monitoring, MonitoringServer};
 pub use server::Server;
 pub use settings::{ApiSettings, SettingsError};

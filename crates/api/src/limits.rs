@@ -1,26 +1,32 @@
 //! What the account's plan holds, and how much of it is used (requirements S3.30, S3.60).
 
-use actix_web::HttpResponse;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 use zonecert_domain::plan::Plan;
 use zonecert_domain::scope::Scope;
-use zonecert_store::{StoreError, accounts, certificates};
+use zonecert_store::{StoreError, certificates};
 
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::openapi::values;
 use crate::problem::Problem;
+use crate::route::{Access, Route};
 
-/// The route of limits.
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config.service(web::resource("/limits").get(get));
+pub(crate) fn routes() -> Vec<Route> {
+    vec![Route::new(__path_get, get, Access::Scopes(&[Scope::CertificatesRead]))]
 }
 
 /// The limits as every list of certificates carries them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Limits)]
 pub(crate) struct LimitsView {
+    #[schema(value_type = values::Plan)]
     plan: Plan,
+    #[schema(example = 25)]
     max_certificates: u32,
+    /// Certificates that are pending, validating or issued.
+    #[schema(minimum = 0, example = 3)]
     current_count: i64,
     wildcard_enabled: bool,
     auto_renew_enabled: bool,
@@ -43,15 +49,17 @@ impl LimitsView {
     }
 }
 
+/// What the account's plan holds and how much of it is used
+#[utoipa::path(
+    get, path = "/api/v1/limits", tag = "plans", operation_id = "getLimits",
+    responses((status = 200, description = "The limits.", body = LimitsView)),
+)]
 async fn get(app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
     let account = caller.account;
-    let body = async move |conn: &mut zonecert_store::Connection| {
-        let plan = accounts::get_account(conn, account).await?.plan;
-        Ok(LimitsView::new(plan, certificates::count_slots(conn, account).await?))
-    };
-    let limits = app.store.tenant::<_, StoreError, _>(account, body).await?;
-    Ok(HttpResponse::Ok().json(limits))
+    let (plan, count) =
+        app.store.tenant::<_, StoreError, _>(account, async move |conn| certificates::get_usage(conn, account).await).await?;
+    Ok(HttpResponse::Ok().json(LimitsView::new(plan, count)))
 }
 
 #[cfg(test)]

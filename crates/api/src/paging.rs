@@ -2,11 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
-use zonecert_domain::id::CertificateId;
+use zonecert_domain::id::{AccountId, AuditEntryId, CertificateId};
 use zonecert_domain::zone_name::ZoneName;
+use zonecert_store::audit_log;
 use zonecert_store::certificates::Position;
+use zonecert_store::zone_records;
 
 use crate::problem::FieldError;
 
@@ -59,19 +61,42 @@ pub(crate) trait Cursor: Sized {
 
 impl Cursor for Position {
     fn write(&self) -> String {
-        let mut bytes = self.created_at.timestamp_micros().to_be_bytes().to_vec();
-        bytes.extend(self.id.0.as_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+        write_moment_and_id(CERTIFICATES, self.created_at, self.id.0)
     }
 
     fn read_back(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (micros, id) = bytes.split_at_checked(8)?;
-        let created_at = DateTime::from_timestamp_micros(i64::from_be_bytes(micros.try_into().ok()?))?;
-        // PostgreSQL's timestamps end before chrono's.
-        let in_range = (0..=253_402_300_799).contains(&created_at.timestamp());
-        in_range.then_some(Self { created_at, id: CertificateId(Uuid::from_slice(id).ok()?) })
+        read_moment_and_id(CERTIFICATES, text).map(|(created_at, id)| Self { created_at, id: CertificateId(id) })
     }
+}
+
+impl Cursor for audit_log::Position {
+    fn write(&self) -> String {
+        write_moment_and_id(AUDIT, self.at, self.id.0)
+    }
+
+    fn read_back(text: &str) -> Option<Self> {
+        read_moment_and_id(AUDIT, text).map(|(at, id)| Self { at, id: AuditEntryId(id) })
+    }
+}
+
+/// Which list a cursor of moment and identifier belongs to.
+const CERTIFICATES: u8 = b'c';
+const AUDIT: u8 = b'a';
+
+fn write_moment_and_id(list: u8, at: DateTime<Utc>, id: Uuid) -> String {
+    let mut bytes = vec![list];
+    bytes.extend(at.timestamp_micros().to_be_bytes());
+    bytes.extend(id.as_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn read_moment_and_id(list: u8, text: &str) -> Option<(DateTime<Utc>, Uuid)> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (micros, id) = bytes.strip_prefix(&[list])?.split_at_checked(8)?;
+    let at = DateTime::from_timestamp_micros(i64::from_be_bytes(micros.try_into().ok()?))?;
+    // PostgreSQL's timestamps end before chrono's.
+    let in_range = (0..=253_402_300_799).contains(&at.timestamp());
+    in_range.then_some((at, Uuid::from_slice(id).ok()?))
 }
 
 impl Cursor for ZoneName {
@@ -81,6 +106,29 @@ impl Cursor for ZoneName {
 
     fn read_back(text: &str) -> Option<Self> {
         Self::from_stored(std::str::from_utf8(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?).ok()
+    }
+}
+
+impl Cursor for AccountId {
+    fn write(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    fn read_back(text: &str) -> Option<Self> {
+        Some(Self(Uuid::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?))
+    }
+}
+
+impl Cursor for zone_records::Position {
+    fn write(&self) -> String {
+        URL_SAFE_NO_PAD.encode(format!("{} {}", self.name, self.record_type))
+    }
+
+    fn read_back(text: &str) -> Option<Self> {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let (name, record_type) = text.rsplit_once(' ')?;
+        let fits = !text.contains(char::is_control);
+        fits.then(|| Self { name: name.to_owned(), record_type: record_type.to_owned() })
     }
 }
 
@@ -115,11 +163,15 @@ mod tests {
     fn a_cursor_is_read_back_and_a_broken_one_refused() {
         let created_at = DateTime::from_timestamp_micros(1_796_000_000_123_456).unwrap();
         round_trips(&Position { created_at, id: CertificateId::new() });
+        round_trips(&audit_log::Position { at: created_at, id: AuditEntryId::new() });
+        let of_another_list = audit_log::Position { at: created_at, id: AuditEntryId::new() }.write();
+        assert_eq!(Position::parse_parameter(Some(&of_another_list)).unwrap_err().code, "cursor_invalid");
         round_trips(&ZoneName::from_stored("xn--bcher-kva.de").unwrap());
+        round_trips(&zone_records::Position { name: "*.example.test".to_owned(), record_type: "MX".to_owned() });
         round_trips(&42_i64);
         assert_eq!(Position::parse_parameter(None), Ok(None));
         assert_eq!(Position::parse_parameter(Some("nonsense")).unwrap_err().code, "cursor_invalid");
-        let beyond = URL_SAFE_NO_PAD.encode([&i64::MAX.to_be_bytes()[..], &[0; 16]].concat());
+        let beyond = URL_SAFE_NO_PAD.encode([&[CERTIFICATES][..], &i64::MAX.to_be_bytes(), &[0; 16]].concat());
         assert_eq!(Position::parse_parameter(Some(&beyond)).unwrap_err().code, "cursor_invalid");
     }
 

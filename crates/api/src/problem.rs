@@ -1,16 +1,24 @@
 //! What the API says when it cannot do what was asked: RFC 9457 problem documents. The one place that knows HTTP statuses of errors.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::http::{Method, StatusCode};
+use actix_web::mime::Mime;
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
+use utoipa::ToSchema;
 use zonecert_domain::plan::PlanRefusal;
 use zonecert_store::StoreError;
 
+use crate::openapi::values;
+
 /// The media type of a problem document (RFC 9457 §3).
 pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The code of [`Problem::not_found`].
+pub(crate) const NOT_FOUND: &str = "not_found";
 
 /// How a client may authenticate (RFC 6750 §3).
 const CHALLENGE: &str = "Bearer realm=\"zonecert\"";
@@ -26,13 +34,16 @@ pub struct Problem {
 }
 
 /// What is wrong with one value of the request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// Where it stands in the body (RFC 6901), as `/sans/0`; for the query, its parameter, as `?limit`.
+    #[schema(example = "/sans/0")]
     pub pointer: String,
     /// What is wrong, for programs. Stable.
+    #[schema(pattern = "^[a-z][a-z0-9_]*$", example = "name_underscore")]
     pub code: &'static str,
     /// What is wrong and what to do, for a person.
+    #[schema(example = "the name has an underscore, which host names do not; remove it")]
     pub detail: String,
 }
 
@@ -43,17 +54,28 @@ impl FieldError {
     }
 }
 
-/// The document as it travels.
-#[derive(Serialize)]
-struct Document<'a> {
+/// A problem document (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document<'a> {
+    #[schema(schema_with = values::about_blank)]
     r#type: &'static str,
+    /// The words of the status.
     title: &'a str,
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// For people: what is wrong, and what to do.
     detail: &'a str,
+    /// For programs. Stable.
+    #[schema(pattern = "^[a-z][a-z0-9_]*$")]
     code: &'static str,
+    /// The path that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required)]
     instance: Option<&'a str>,
+    /// Which values of the request are meant.
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    #[schema(required = false, min_items = 1)]
     errors: &'a [FieldError],
 }
 
@@ -88,12 +110,20 @@ impl Problem {
 
     /// 404: absent, or another account's, which answers the same to the byte.
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here that this account can see")
+        Self::new(StatusCode::NOT_FOUND, NOT_FOUND, "There is nothing here that this account can see")
     }
 
     /// 404 where requirements section 1 fixes the text. Must not depend on whether another account has it.
     pub fn absent(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, detail)
+    }
+
+    /// 406: the client takes nothing of what is answered here.
+    pub(crate) fn not_acceptable(answered: &[Mime]) -> Self {
+        let answered: Vec<&str> = answered.iter().map(Mime::essence_str).collect();
+        let detail =
+            format!("The answer is {}, which the header Accept does not allow; allow it, or leave the header out", answered.join(" or "));
+        Self::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail)
     }
 
     /// 409: does not go with what is there.
@@ -113,9 +143,20 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
     }
 
+    /// 429: too often; worth another try after this long, which is told in whole seconds.
+    pub(crate) fn too_many_requests(code: &'static str, detail: impl Into<String>, retry_after: Duration) -> Self {
+        let seconds = u64::try_from(retry_after.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail).with_header(RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
     /// 503: something that we need is not to be had right now; worth another try after so many seconds.
     pub fn unavailable(code: &'static str, detail: impl Into<String>, retry_after_seconds: u32) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).with_header(RETRY_AFTER, HeaderValue::from(retry_after_seconds))
+    }
+
+    /// 503: the database is older than this program.
+    pub(crate) fn not_migrated() -> Self {
+        Self::unavailable("database_not_migrated", "The database is older than this program; run `zonecert migrate`", 10)
     }
 
     /// 500: our fault. Whoever makes one has logged why.
@@ -156,6 +197,11 @@ impl Problem {
     /// The stable code.
     pub fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// What a client is told.
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// The answer, its `instance` being the path that was asked for.

@@ -9,15 +9,19 @@ use std::pin::Pin;
 use std::str::FromStr;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::idempotency::{self, BodyDigest};
 use crate::problem::{FieldError, Problem};
+
+const JSON: &str = "application/json";
 
 /// More of a body is not read.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -39,7 +43,28 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let request = request.clone();
         let payload = payload.take();
-        Box::pin(async move { Ok(Self(read_json(&request, payload).await)) })
+        Box::pin(async move { Ok(Self(read_json(&request, payload, MAX_BODY_BYTES).await)) })
+    }
+}
+
+/// A JSON body, or none at all: no bytes, whether or not they would be JSON.
+pub struct OptionalBody<T>(Result<Option<T>, Problem>);
+
+impl<T> OptionalBody<T> {
+    /// The value, if there is a body, or what is wrong with it: 400, 413 or 415.
+    pub fn read(self) -> Result<Option<T>, Problem> {
+        self.0
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for OptionalBody<T> {
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Infallible>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move { Ok(Self(read_optional_json(&request, payload).await)) })
     }
 }
 
@@ -59,7 +84,7 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let parsed = web::Query::<T>::from_query(request.query_string()).map(web::Query::into_inner);
-        ready(Ok(Self(parsed.map_err(|error| Problem::bad_request("invalid_query", shorten(error.to_string()))))))
+        ready(Ok(Self(parsed.map_err(|error| invalid_query(&error.to_string())))))
     }
 }
 
@@ -82,15 +107,49 @@ impl<T: FromStr> FromRequest for Id<T> {
     }
 }
 
-async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, Problem> {
-    if !is_plain_json(request) {
+async fn read_optional_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<Option<T>, Problem> {
+    let is_json = is_plain(request, JSON);
+    if request.headers().contains_key(CONTENT_TYPE) && !is_json {
         return Err(Problem::unsupported_media_type());
     }
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    let bytes = collect(payload, announced.unwrap_or(0)).await?;
-    check_is_object(&bytes)?;
-    let mut json = serde_json::Deserializer::from_slice(&bytes);
+    let bytes = read_bytes(request, payload, MAX_BODY_BYTES).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if is_json { parse_json(&bytes).map(Some) } else { Err(Problem::unsupported_media_type()) }
+}
+
+/// A JSON object of at most so many bytes.
+pub(crate) async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload, max_bytes: usize) -> Result<T, Problem> {
+    if !is_plain(request, JSON) {
+        return Err(Problem::unsupported_media_type());
+    }
+    parse_json(&read_bytes(request, payload, max_bytes).await?)
+}
+
+fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    check_is_object(bytes)?;
+    let mut json = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut json).map_err(|error| describe(error.path(), error.inner()))
+}
+
+/// A text of this media type, in UTF-8 and of at most so many bytes.
+pub(crate) async fn read_text(request: &HttpRequest, payload: Payload, media_type: &str, max_bytes: usize) -> Result<String, Problem> {
+    if !is_plain(request, media_type) {
+        return Err(Problem::unsupported_media_type());
+    }
+    let bytes = read_bytes(request, payload, max_bytes).await?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Problem::bad_request("text_not_utf8", "The body is not UTF-8; send it in UTF-8"))?;
+    Ok(text.to_owned())
+}
+
+async fn read_bytes(request: &HttpRequest, payload: Payload, max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let bytes = collect(payload, announced.unwrap_or(0), max_bytes).await?;
+    if request.headers().contains_key(idempotency::HEADER) {
+        request.extensions_mut().insert(BodyDigest(Sha256::digest(&bytes).into()));
+    }
+    Ok(bytes)
 }
 
 /// Malformed JSON is told before anything else is said of it. An array is refused here, since serde would take it for an object whose
@@ -103,28 +162,45 @@ fn check_is_object(json: &[u8]) -> Result<(), Problem> {
     Err(Problem::invalid(vec![FieldError::new("", "wrong_type", "The body must be a JSON object, in braces")]))
 }
 
-fn is_plain_json(request: &HttpRequest) -> bool {
-    let json =
-        request.mime_type().ok().flatten().is_some_and(|mime| {
-            mime.essence_str() == "application/json" && mime.get_param("charset").is_none_or(|charset| charset == "utf-8")
-        });
-    json && request.headers().get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
+/// Of this media type, in UTF-8 where it says so, and not compressed.
+fn is_plain(request: &HttpRequest, media_type: &str) -> bool {
+    let fits = request.mime_type().ok().flatten().is_some_and(|mime| {
+        mime.essence_str() == media_type && mime.get_param("charset").is_none_or(|charset| charset == "utf-8" || charset == "us-ascii")
+    });
+    fits && request.headers().get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
 }
 
 /// The body may hold a password, so the buffer is wiped, and large enough from the start to leave no copy behind by growing.
-async fn collect(mut payload: Payload, announced_bytes: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    if announced_bytes > MAX_BODY_BYTES {
-        return Err(Problem::too_large(MAX_BODY_BYTES));
+async fn collect(mut payload: Payload, announced_bytes: usize, max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    if announced_bytes > max_bytes {
+        return Err(Problem::too_large(max_bytes));
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(announced_bytes.max(1024)));
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Problem::bad_request("body_incomplete", "The body broke off; send the request again"))?;
-        if bytes.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(Problem::too_large(MAX_BODY_BYTES));
+        if bytes.len() + chunk.len() > max_bytes {
+            return Err(Problem::too_large(max_bytes));
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+/// serde tells what is wrong by its words alone; a test holds it to them.
+fn invalid_query(text: &str) -> Problem {
+    let text = text.strip_prefix("Query deserialize error: ").unwrap_or(text);
+    let named = |kind: &str| text.strip_prefix(kind).and_then(|rest| rest.strip_prefix(" field `")?.split('`').next());
+    let (name, detail) = if let Some(name) = named("unknown") {
+        let known = text.split_once("expected ").map_or("none", |(_, known)| known);
+        (Some(name), format!("`{name}` is no parameter here; there is {known}"))
+    } else if let Some(name) = named("duplicate") {
+        (Some(name), format!("`{name}` is there twice; give it once"))
+    } else {
+        (None, format!("The query cannot be read: {text}"))
+    };
+    let detail = shorten(detail);
+    let errors = name.map(|name| FieldError::new(format!("?{}", shorten(name.to_owned())), "invalid_query", detail.clone()));
+    Problem::bad_request("invalid_query", detail).with_errors(errors.into_iter().collect())
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {

@@ -1,25 +1,63 @@
-//! The one table of routes.
+//! The one table of routes. From it the server is made, and the document that describes it.
 
-use actix_web::web::{ServiceConfig, delete, get, post, resource, scope};
+use std::collections::BTreeMap;
 
-use crate::{certificates, health, limits, people, plans, tokens, zones};
+use actix_web::web::{self, ServiceConfig};
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .service(resource("/healthz").route(get().to(health::alive)))
-        .service(resource("/readyz").route(get().to(health::ready)))
-        .service(
-            scope("/api/v1")
-                .service(resource("/auth/register").route(post().to(people::sign_in::register)))
-                .service(resource("/auth/login").route(post().to(people::sign_in::login)))
-                .service(resource("/auth/refresh").route(post().to(people::sign_in::refresh)))
-                .service(resource("/auth/logout").route(post().to(people::sign_in::logout)))
-                .service(resource("/me").route(get().to(people::me::get)))
-                .service(resource("/plans").route(get().to(plans::list)))
-                .service(resource("/tokens").route(get().to(tokens::list)).route(post().to(tokens::create)))
-                .service(resource("/tokens/{id}").route(get().to(tokens::get)).route(delete().to(tokens::delete)))
-                .configure(zones::routes)
-                .configure(certificates::routes)
-                .configure(limits::routes),
-        );
+use crate::route::Route;
+use crate::{account, audit, certificates, health, limits, live, openapi, operators, people, plans, reference, tokens, zones};
+
+/// Every route, in the order in which they are described.
+pub fn all() -> Vec<Route> {
+    let parts = [
+        people::routes(),
+        account::routes(),
+        tokens::routes(),
+        zones::routes(),
+        certificates::routes(),
+        live::stream::routes(),
+        plans::routes(),
+        limits::routes(),
+        audit::list::routes(),
+        operators::routes(),
+        openapi::routes(),
+        reference::routes(),
+        health::routes(),
+    ];
+    parts.into_iter().flatten().collect()
+}
+
+/// Sorted, since the first resource whose pattern fits is asked: `{` comes after all letters, so that `/certificates/preflight` is tried
+/// before `/certificates/{id}`.
+pub(crate) fn configure(config: &mut ServiceConfig) {
+    let mut by_path: BTreeMap<String, Vec<actix_web::Route>> = BTreeMap::new();
+    for route in all() {
+        by_path.entry(route.path).or_default().push(route.service);
+    }
+    for (path, services) in by_path {
+        config.service(services.into_iter().fold(web::resource(path), actix_web::Resource::route));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_route_is_there_twice() {
+        let mut seen = BTreeSet::new();
+        for route in all() {
+            assert!(seen.insert(format!("{} {}", route.method, route.path)), "{} {} is there twice", route.method, route.path);
+        }
+    }
+
+    #[test]
+    fn every_path_is_whole() {
+        for route in all() {
+            let at_root = ["/healthz", "/readyz", "/openapi.json", "/docs"].contains(&route.path.as_str());
+            assert!(at_root || route.path.starts_with("/api/v1/"), "{}", route.path);
+        }
+    }
 }

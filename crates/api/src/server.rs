@@ -10,11 +10,13 @@ use actix_web::{HttpServer, web};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
+use crate::live::listen;
 use crate::{routes, trace};
 
 /// A server that answers requests until it is stopped.
 pub struct Server {
     address: SocketAddr,
+    app: Arc<App>,
     handle: ServerHandle,
     task: JoinHandle<io::Result<()>>,
 }
@@ -26,14 +28,19 @@ impl Server {
     pub fn start(app: Arc<App>, listener: TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (threads, patience) = (app.settings.threads, app.settings.stop_patience);
-        let data = web::Data::from(app);
+        let data = web::Data::from(Arc::clone(&app));
         let factory = move || {
-            actix_web::App::new().app_data(data.clone()).configure(routes::routes).wrap(NormalizePath::trim()).wrap(from_fn(trace::observe))
+            actix_web::App::new()
+                .app_data(data.clone())
+                .configure(routes::configure)
+                .wrap(NormalizePath::trim())
+                .wrap(from_fn(trace::observe))
         };
         let server =
             HttpServer::new(factory).workers(threads.get()).shutdown_timeout(patience.as_secs()).disable_signals().listen(listener)?.run();
         let handle = server.handle();
-        Ok(Self { address, handle, task: tokio::spawn(server) })
+        tokio::spawn(listen::run(Arc::clone(&app)));
+        Ok(Self { address, app, handle, task: tokio::spawn(server) })
     }
 
     /// Where it answers.
@@ -46,8 +53,9 @@ impl Server {
         (&mut self.task).await.map_err(io::Error::other)?
     }
 
-    /// Accepts nothing more, lets running requests end, and returns when the last has.
+    /// Accepts nothing more, ends live streams, lets other running requests end, and returns when the last has.
     pub async fn stop(mut self) -> io::Result<()> {
+        self.app.live.close();
         self.handle.stop(true).await;
         self.ended().await
     }

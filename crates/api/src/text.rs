@@ -2,14 +2,15 @@
 
 use crate::problem::FieldError;
 
-/// A line of 1 to `max` characters; white space around it is dropped. `pointer` says where it stands in the body.
+/// A line of 1 to `max` characters as it was sent, so that `maxLength` in the description says the same; white space around it is then dropped.
+/// `pointer` says where it stands in the body.
 pub(crate) fn line(pointer: &str, text: &str, max: usize) -> Result<String, FieldError> {
+    if text.chars().count() > max {
+        return Err(FieldError::new(pointer, "text_too_long", format!("Give at most {max} characters")));
+    }
     let text = text.trim();
     if text.is_empty() {
         return Err(FieldError::new(pointer, "text_empty", format!("Give at least one character and at most {max}")));
-    }
-    if text.chars().count() > max {
-        return Err(FieldError::new(pointer, "text_too_long", format!("Give at most {max} characters")));
     }
     if text.chars().any(char::is_control) {
         return Err(FieldError::new(pointer, "text_has_control_characters", "Leave out line breaks and other control characters"));
@@ -23,7 +24,7 @@ mod tests {
 
     #[test]
     fn a_line_is_trimmed_and_counted_in_characters() {
-        assert_eq!(line("/name", "  Zürich AG ", 9).unwrap(), "Zürich AG");
+        assert_eq!(line("/name", "  Zürich AG ", 12).unwrap(), "Zürich AG");
         assert_eq!(line("/name", "日本語", 3).unwrap(), "日本語");
     }
 
@@ -33,6 +34,8 @@ mod tests {
             ("", "text_empty"),
             (" \n ", "text_empty"),
             ("abcd", "text_too_long"),
+            (" abc", "text_too_long"),
+            ("    ", "text_too_long"),
             ("a\0", "text_has_control_characters"),
             ("a\nb", "text_has_control_characters"),
         ] {

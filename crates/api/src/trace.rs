@@ -10,11 +10,14 @@ use actix_web::http::header::{
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpResponse};
+use actix_web::{Error, HttpMessage, HttpResponse, web};
 use tracing::{Instrument, Span, field};
 
+use crate::app::App;
+use crate::auth::caller;
 use crate::problem::Problem;
 use crate::request_id::{self, RequestId};
+use crate::traffic::{cors, rate_limit};
 
 /// On every answer that does not set them itself. What the API says is data of one tenant: nobody stores, frames or runs it.
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -39,14 +42,25 @@ pub(crate) async fn observe(
     if method == Method::HEAD {
         request.head_mut().method = Method::GET;
     }
-    let answer = next.call(request).instrument(span.clone()).await?.map_into_boxed_body();
+    let app = request.app_data::<web::Data<App>>().cloned();
+    let origins = app.as_ref().map_or(&[][..], |app| &app.settings.traffic.cors_origins);
+    let answer = match cors::preflight(origins, &method, request.headers()) {
+        Some(answer) => request.into_response(answer),
+        None => next.call(request).instrument(span.clone()).await?.map_into_boxed_body(),
+    };
     let (request, answer) = answer.into_parts();
+    caller::forget_changed(&request);
     let code = problem_code(&answer);
     let mut answer =
         if answer.status().is_client_error() || answer.status().is_server_error() { as_problem(answer, &method, &path) } else { answer };
     set_headers(answer.headers_mut(), &id);
+    rate_limit::set_headers(&request, answer.headers_mut());
+    cors::set_headers(origins, request.headers(), answer.headers_mut());
     let answer = ServiceResponse::new(request, answer);
     log(&span, &method, &answer, code, started);
+    if let Some(app) = app {
+        app.metrics.answered(&method, answer.request().match_pattern().as_deref(), answer.status(), started.elapsed());
+    }
     Ok(answer)
 }
 
@@ -64,9 +78,17 @@ fn as_problem(answer: HttpResponse, method: &Method, path: &str) -> HttpResponse
     }
     let mut problem = Problem::of_status(answer.status(), method);
     if let Some(allow) = answer.headers().get(ALLOW) {
-        problem = problem.with_header(ALLOW, allow.clone());
+        problem = problem.with_header(ALLOW, with_head(allow));
     }
     problem.render(Some(path))
+}
+
+/// The framework knows of GET alone.
+fn with_head(allow: &HeaderValue) -> HeaderValue {
+    let Ok(methods) = allow.to_str() else { return allow.clone() };
+    let gets = methods.split(',').any(|method| method.trim() == "GET");
+    let with_head = gets.then(|| HeaderValue::from_str(&format!("{methods}, HEAD")).ok()).flatten();
+    with_head.unwrap_or_else(|| allow.clone())
 }
 
 fn set_headers(headers: &mut HeaderMap, id: &RequestId) {

@@ -16,9 +16,12 @@
 //! Every process is recorded with its id and command line, dies with the process that started it, and is recognised and replaced if it
 //! does not.
 
+mod answer;
 mod dns;
 mod environment;
+mod fault;
 mod http_client;
+mod interference;
 mod keeper;
 mod layout;
 mod leftover;
@@ -30,17 +33,20 @@ mod powerdns;
 mod process;
 pub mod product;
 mod program;
+mod resolver;
 mod secrets;
 mod shared;
 mod stack;
 mod user;
 pub mod wait;
 
-pub use environment::{BINARY_VARIABLE, STACK_VARIABLE};
+pub use environment::{BINARY_VARIABLE, OUTAGE_VARIABLE, ROUNDS_VARIABLE, SEED_VARIABLE, STACK_VARIABLE, number};
+pub use fault::Fault;
+pub use interference::{Hold, Refusal};
 pub use layout::write_private;
-pub use pebble::{FinalizeSeen, OrderSeen, Pebble, PebbleOptions, PebbleServer, Seen};
-pub use postgres::{API_ROLE, OWNER_ROLE, Postgres, PostgresServer, WORKER_ROLE};
-pub use powerdns::{PowerDns, PowerDnsServer, RrSet, Zone};
+pub use pebble::{FinalizeSeen, OrderSeen, Pebble, PebbleOptions, PebbleServer, RenewalInfoAnswer, RenewalInfoDirectory, Seen};
+pub use postgres::{ADMIN_ROLE, API_ROLE, DatabaseProxy, OWNER_ROLE, Postgres, PostgresServer, Traffic, WORKER_ROLE};
+pub use powerdns::{PowerDns, PowerDnsProxy, PowerDnsServer, RrSet, Zone};
 pub use product::{Product, ProductProcess};
 pub use secrets::random_password;
 pub use shared::{shared, unique_label};

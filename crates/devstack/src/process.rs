@@ -170,6 +170,10 @@ impl Process {
         self.child.id()
     }
 
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal).with_context(|| format!("{} cannot be sent a signal", self.spec.name))
+    }
+
     pub(crate) fn log_tail(&self) -> String {
         layout::tail(&self.spec.log, LOG_LINES_IN_ERRORS)
     }

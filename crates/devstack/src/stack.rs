@@ -14,6 +14,7 @@ use crate::pebble::{Pebble, PebbleOptions, PebbleServer};
 use crate::ports::Ports;
 use crate::postgres::{Postgres, PostgresServer};
 use crate::powerdns::{Backend, PowerDns, PowerDnsServer};
+use crate::resolver::Resolver;
 use crate::secrets::Secrets;
 
 /// What is temporary lies in `zonecert-<process id>-<random>` of the system's temporary directory.
@@ -28,6 +29,8 @@ pub struct StackOptions {
     pub fresh: bool,
     /// False for tests: faster, but a power failure may cost the data.
     pub durable: bool,
+    /// Counts statements (`pg_stat_statements`), for benches.
+    pub statistics: bool,
     /// Pebble's behaviour.
     pub pebble: PebbleOptions,
     /// Told of each part that is ready and of each leftover that was ended.
@@ -37,7 +40,7 @@ pub struct StackOptions {
 impl StackOptions {
     /// A durable stack in `dir`, which goes on with what is there.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), fresh: false, durable: true, pebble: PebbleOptions::default(), progress: |_| {} }
+        Self { dir: dir.into(), fresh: false, durable: true, statistics: false, pebble: PebbleOptions::default(), progress: |_| {} }
     }
 }
 
@@ -46,9 +49,9 @@ impl StackOptions {
 pub struct StackHandle {
     /// The private `PostgreSQL`.
     pub postgres: Postgres,
-    /// Our `PowerDNS`, where zones are hosted and challenges are written. Pebble validates against it.
+    /// Our `PowerDNS`, where zones are hosted and challenges are written. The CA sees the zones that it has.
     pub powerdns: PowerDns,
-    /// A second `PowerDNS` that plays the customer's DNS of today, where a zone's ownership TXT is looked up.
+    /// A second `PowerDNS` that plays the customer's DNS of today, where a zone's ownership TXT is looked up. The CA sees its other zones.
     pub customer_dns: PowerDns,
     /// The CA.
     pub pebble: Pebble,
@@ -65,6 +68,7 @@ impl StackHandle {
 pub struct Stack {
     /// The CA and our proxy before it.
     pub pebble: PebbleServer,
+    _resolver: Resolver,
     /// The customer's DNS of today.
     pub customer_dns: PowerDnsServer,
     /// Our DNS.
@@ -111,23 +115,24 @@ impl Stack {
         let ready = |part: String| (options.progress)(&part);
 
         let ours = async {
-            let postgres = PostgresServer::start(&layout, &ports, &secrets, options.durable).await?;
+            let postgres = PostgresServer::start(&layout, &ports, &secrets, options.durable, options.statistics).await?;
             postgres.ensure_owner_role().await?;
             ready(format!("PostgreSQL on port {}", postgres.port()));
             let backend = Backend::Postgres { postgres: &postgres, password: &secrets.powerdns_database };
             let powerdns = PowerDnsServer::launch(&layout, &ports, "powerdns", &secrets.powerdns_api, backend).await?;
             ready(format!("PowerDNS, ours: DNS {}, API {}", powerdns.dns_address(), powerdns.api_url()));
-            let pebble = PebbleServer::launch(&layout, &ports, powerdns.dns_address(), &options.pebble).await?;
-            ready(format!("Pebble, the CA: {}", pebble.directory_url()));
-            Ok((postgres, powerdns, pebble))
+            Ok((postgres, powerdns))
         };
         let theirs = async {
             let customer_dns = PowerDnsServer::launch(&layout, &ports, "customer-dns", &secrets.customer_dns_api, Backend::Sqlite).await?;
             ready(format!("PowerDNS, the customer's: DNS {}, API {}", customer_dns.dns_address(), customer_dns.api_url()));
             anyhow::Ok(customer_dns)
         };
-        let ((postgres, powerdns, pebble), customer_dns) = tokio::try_join!(ours, theirs)?;
-        let stack = Self { pebble, customer_dns, powerdns, postgres, layout, _lock: lock, _scratch: scratch };
+        let ((postgres, powerdns), customer_dns) = tokio::try_join!(ours, theirs)?;
+        let resolver = Resolver::start(&ports, vec![powerdns.dns_address(), customer_dns.dns_address()]).await?;
+        let pebble = PebbleServer::launch(&layout, &ports, resolver.address(), &options.pebble).await?;
+        ready(format!("Pebble, the CA: {}", pebble.directory_url()));
+        let stack = Self { pebble, _resolver: resolver, customer_dns, powerdns, postgres, layout, _lock: lock, _scratch: scratch };
         layout::write_json(&stack.description_file(), &stack.handle())?;
         Ok(stack)
     }

@@ -140,9 +140,17 @@ async fn an_interruption_and_even_kill_9_do_not_leave_our_policy_for_good() -> R
 }
 
 #[test]
-fn only_a_pdns_service_that_is_new_is_kept_from_starting_at_boot() -> Result<()> {
-    let link = "etc/systemd/system/multi-user.target.wants/pdns.service";
-    let enable = format!("ln -sf /dev/null $root/{link}; mkdir -p $root/lib/systemd/system; touch $root/lib/systemd/system/pdns.service");
+fn only_a_service_that_is_new_is_kept_from_starting_at_boot() -> Result<()> {
+    for service in ["pdns", "prometheus"] {
+        is_kept_from_starting(service)?;
+    }
+    Ok(())
+}
+
+fn is_kept_from_starting(service: &str) -> Result<()> {
+    let link = &format!("etc/systemd/system/multi-user.target.wants/{service}.service");
+    let enable =
+        format!("ln -sf /dev/null $root/{link}; mkdir -p $root/lib/systemd/system; touch $root/lib/systemd/system/{service}.service");
     let machine = Machine::new(&enable.replace("; mkdir", "; case \"$*\" in *simulate*) exit 0;; esac; mkdir"))?;
     assert!(machine.run()?.status.success());
     assert!(!machine.path(link).is_symlink());

@@ -32,7 +32,7 @@ async fn every_part_answers_and_stopping_leaves_nothing() -> Result<()> {
     assert!(handle.pebble.root_certificate_pem().await?.starts_with("-----BEGIN CERTIFICATE-----"));
     assert_eq!(fs::metadata(stack.description_file())?.permissions().mode() & 0o777, 0o600, "it holds passwords");
 
-    let pids = [Some(stack.postgres.pid()), stack.powerdns.pid(), stack.customer_dns.pid(), stack.pebble.pid()];
+    let pids = [stack.postgres.pid(), stack.powerdns.pid(), stack.customer_dns.pid(), stack.pebble.pid()];
     let pids: Vec<u32> = pids.into_iter().flatten().collect();
     assert_eq!(pids.len(), 4);
     assert!(pids.iter().all(|pid| is_alive(*pid)));

@@ -1,5 +1,6 @@
 //! Pebble through our proxy: it validates for real, and the proxy counts and keeps it from locking up.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -9,11 +10,14 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, Error, HttpClient, Identifier, NewAccount,
-    NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse, CertificateIdentifier, ChallengeType, Error, HttpClient,
+    Identifier, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
-use zonecert_devstack::{Pebble, PebbleOptions, PowerDns, Stack, shared, unique_label};
+use serde_json::Value;
+use zonecert_devstack::{
+    Pebble, PebbleOptions, PebbleServer, PowerDns, RenewalInfoAnswer, RenewalInfoDirectory, Stack, shared, unique_label,
+};
 
 struct Http(reqwest::Client);
 
@@ -34,10 +38,17 @@ impl HttpClient for Http {
 }
 
 async fn new_account(pebble: &Pebble) -> Result<(Account, AccountCredentials)> {
-    let root = reqwest::Certificate::from_pem(&std::fs::read(pebble.ca_file())?)?;
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([root]).timeout(Duration::from_secs(30)).build()?;
+    new_account_at(pebble.directory_url(), client(pebble.ca_file())?).await
+}
+
+async fn new_account_at(directory_url: String, client: reqwest::Client) -> Result<(Account, AccountCredentials)> {
     let new = NewAccount { contact: &[], terms_of_service_agreed: true, only_return_existing: false };
-    Ok(Account::builder_with_http(Box::new(Http(client))).create(&new, pebble.directory_url(), None).await?)
+    Ok(Account::builder_with_http(Box::new(Http(client))).create(&new, directory_url, None).await?)
+}
+
+fn client(ca_file: &Path) -> Result<reqwest::Client> {
+    let root = reqwest::Certificate::from_pem(&std::fs::read(ca_file)?)?;
+    Ok(reqwest::Client::builder().no_proxy().tls_certs_only([root]).timeout(Duration::from_secs(30)).build()?)
 }
 
 async fn order(account: &Account, name: &str) -> Result<Order> {
@@ -105,6 +116,28 @@ async fn a_right_txt_value_is_accepted_and_the_proxy_has_seen_one_order() -> Res
     Ok(())
 }
 
+/// As for a zone that stays with its own name servers: the customer's DNS leads the CA to ours.
+#[tokio::test]
+async fn an_alias_is_followed_from_the_customers_dns_to_ours() -> Result<()> {
+    let stack = shared().await?;
+    let (ours, theirs) = (zone(&stack.powerdns).await?, zone(&stack.customer_dns).await?);
+    let (account, _) = new_account(&stack.pebble).await?;
+    let mut order = order(&account, &theirs).await?;
+    let target = format!("label.{ours}.");
+    stack.customer_dns.set_rrset(&theirs, &format!("_acme-challenge.{theirs}"), "CNAME", std::slice::from_ref(&target)).await?;
+    {
+        let mut authorizations = order.authorizations();
+        let mut authorization = authorizations.next().await.context("there is no authorization")??;
+        if authorization.status != AuthorizationStatus::Valid {
+            let mut challenge = authorization.challenge(ChallengeType::Dns01).context("the CA offers no dns-01")?;
+            stack.powerdns.add_txt(&ours, &target, &challenge.key_authorization().dns_value()).await?;
+            challenge.set_ready().await?;
+        }
+    }
+    assert_eq!(order.poll_ready(&RetryPolicy::default().timeout(Duration::from_secs(30))).await?, OrderStatus::Ready);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_wrong_txt_value_is_refused() -> Result<()> {
     let stack = shared().await?;
@@ -158,4 +191,77 @@ async fn a_restarted_pebble_has_the_same_urls_and_new_roots() -> Result<()> {
     assert!(forgotten.is_err(), "it knows no account of before");
     assert_eq!(pebble.orders_seen().await?.len(), 1, "what the proxy has seen outlives a restart");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_directory_before_pebble_tells_when_to_renew_and_takes_or_refuses_replacements() -> Result<()> {
+    let stack = shared().await?;
+    let ca = RenewalInfoDirectory::before(&stack.pebble).await?;
+    let client = client(ca.ca_file())?;
+    let directory: Value = client.get(ca.directory_url()).send().await?.json().await?;
+    let about = format!("{}/aYhb.AId", directory["renewalInfo"].as_str().context("renewalInfo")?);
+    assert_eq!(client.get(&about).send().await?.status(), 404, "it knows nothing until it is told");
+    let (start, end) = ("2031-01-02T00:00:00Z".to_owned(), "2031-01-03T00:00:00Z".to_owned());
+    ca.answer(RenewalInfoAnswer::Window { start: start.clone(), end, explanation_url: None, retry_after: Some("60".to_owned()) });
+    let told = client.get(&about).send().await?;
+    assert_eq!(told.headers()["retry-after"], "60");
+    assert_eq!(told.json::<Value>().await?["suggestedWindow"]["start"], start.as_str());
+    ca.answer(RenewalInfoAnswer::Other { status: 500, body: "no".to_owned() });
+    assert_eq!(client.get(&about).send().await?.status(), 500);
+    assert_eq!(ca.asked_about(), ["aYhb.AId"; 3]);
+
+    let (account, _) = new_account_at(ca.directory_url(), client).await?;
+    let zone = zone(&stack.powerdns).await?;
+    let identifiers = [Identifier::Dns(format!("app.{zone}"))];
+    let replacement = || {
+        let replaced = CertificateIdentifier { authority_key_identifier: "aYhb".into(), serial: "AId".into() };
+        NewOrder::new(&identifiers).replaces(replaced)
+    };
+    let mut taken = account.new_order(&replacement()).await;
+    // Pebble rejects some nonces for the test's sake.
+    for _ in 0..5 {
+        if taken.is_err() {
+            taken = account.new_order(&replacement()).await;
+        }
+    }
+    let taken = taken?;
+    assert!(taken.url().starts_with(ca.directory_url().trim_end_matches("dir")), "URLs lead here: {}", taken.url());
+    ca.refuse_replacements(409, "alreadyReplaced");
+    let refused = account.new_order(&replacement()).await.err().context("refused")?;
+    assert!(refused.to_string().contains("alreadyReplaced"), "{refused}");
+    assert_eq!(ca.refused_replacements(), ["aYhb.AId"]);
+    order(&account, &format!("app.{zone}")).await?;
+    let seen = ca.seen();
+    let replaced: Vec<_> = seen.orders_for(&format!("app.{zone}")).into_iter().map(|order| order.replaces.as_deref()).collect();
+    assert_eq!(replaced, [Some("aYhb.AId"), None]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pebble_of_ones_own_beside_a_shared_stack_issues_for_as_long_as_it_is_told() -> Result<()> {
+    let stack = shared().await?;
+    let options = PebbleOptions { certificate_validity: Duration::from_hours(6 * 24), ..PebbleOptions::default() };
+    let pebble = PebbleServer::beside(&stack.powerdns, &options).await?;
+    assert_ne!(pebble.directory_url(), stack.pebble.directory_url());
+    let zone = zone(&stack.powerdns).await?;
+    let (account, _) = new_account(&pebble).await?;
+    let chain = issue(&account, &stack.powerdns, &zone, &format!("app.{zone}")).await?;
+    let leaf = openssl_dates(&chain)?;
+    assert_eq!(leaf, 6 * 86_400, "{leaf} seconds");
+    Ok(())
+}
+
+/// How long the first certificate of a chain is valid, in seconds, both ends included.
+fn openssl_dates(chain_pem: &str) -> Result<i64> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("chain.pem");
+    std::fs::write(&file, chain_pem)?;
+    let output = std::process::Command::new("openssl").args(["x509", "-noout", "-dates", "-in"]).arg(&file).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let seconds = |name: &str| -> Result<i64> {
+        let date = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("{name} in {text}"))?;
+        let output = std::process::Command::new("date").args(["-u", "+%s", "-d", date]).output()?;
+        Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+    };
+    Ok(seconds("notAfter=")? - seconds("notBefore=")? + 1)
 }

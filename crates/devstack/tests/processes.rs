@@ -33,8 +33,13 @@ fn records(dir: &Path) -> Result<Vec<(PathBuf, Value)>> {
     files.map(|file: Result<PathBuf>| file.and_then(|file| Ok((file.clone(), serde_json::from_slice(&fs::read(file)?)?)))).collect()
 }
 
-fn sleeper() -> Result<Child> {
-    Ok(Command::new("/usr/bin/sleep").arg("3600").stdin(Stdio::null()).spawn()?)
+/// A process that is seen as `sleep`: for a moment after its start it has no command line yet.
+async fn sleeper() -> Result<Child> {
+    let child = Command::new("/usr/bin/sleep").arg("3600").stdin(Stdio::null()).spawn()?;
+    let shown = format!("/proc/{}/cmdline", child.id());
+    wait::until("the process has its command line", WITHIN, async || Ok((fs::read(&shown)? == b"/usr/bin/sleep\x003600\0").then_some(())))
+        .await?;
+    Ok(child)
 }
 
 fn record(dir: &Path, part: &str, pid: u32, argv: &[&str]) -> Result<()> {
@@ -78,7 +83,7 @@ async fn kill_9_of_the_parent_leaves_no_child() -> Result<()> {
 #[tokio::test]
 async fn a_leftover_is_recognised_by_id_and_command_line_and_ended() -> Result<()> {
     let dir = stack_dir()?;
-    let mut leftover = sleeper()?;
+    let mut leftover = sleeper().await?;
     record(dir.path(), "pebble", leftover.id(), &["/usr/bin/sleep", "3600"])?;
     let stack = Stack::start(options(dir.path())).await?;
     let ended = wait::until("the leftover has ended", WITHIN, async || Ok(leftover.try_wait()?)).await?;
@@ -92,7 +97,7 @@ async fn a_leftover_is_recognised_by_id_and_command_line_and_ended() -> Result<(
 #[tokio::test]
 async fn a_foreign_process_with_the_same_id_is_left_alone() -> Result<()> {
     let dir = stack_dir()?;
-    let mut foreign = sleeper()?;
+    let mut foreign = sleeper().await?;
     // The id was given to another program since, or to the same program with other arguments.
     record(dir.path(), "pebble", foreign.id(), &["/usr/bin/pebble", "-config", "pebble.json"])?;
     record(dir.path(), "powerdns", foreign.id(), &["/usr/bin/sleep", "36"])?;

@@ -1,13 +1,15 @@
 //! Why an attempt failed, whether waiting can heal it, and what the customer can do (requirements section 6, S3.32, S3.35).
 //!
 //! [`FailureCode`] is the whole vocabulary: one row each for the problem types of ACME (`acme_…`) and for what goes wrong on our
-//! side of it, with class, actor and remedy. A port that fails makes a [`Failure`] from a code; what follows is decided from its class.
+//! side of it, with class, actor and remedy; [`ProviderTrouble`] and [`AliasTrouble`] are what the DNS adds to it. A port that fails makes a [`Failure`] from a code; what follows is decided from its class.
 
 mod code;
+mod dns;
 
 use std::time::Duration;
 
 pub use code::FailureCode;
+pub use dns::{AliasTrouble, ProviderTrouble};
 
 /// Whether a failure can heal by waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +45,8 @@ pub struct Failure {
     detail: String,
     /// How long the other side asked us to wait.
     pub retry_after: Option<Duration>,
+    /// Where it is more than what the code says.
+    remedy: Option<String>,
 }
 
 impl Failure {
@@ -50,7 +54,7 @@ impl Failure {
     pub fn new(code: FailureCode, detail: impl AsRef<str>) -> Self {
         let detail = detail.as_ref().trim().chars().take(MAX_DETAIL_LENGTH);
         let detail = detail.map(|c| if c.is_control() { ' ' } else { c }).collect();
-        Self { code, detail, retry_after: None }
+        Self { code, detail, retry_after: None, remedy: None }
     }
 
     /// A problem document of the CA (RFC 8555 §6.7): `problem_type` as it stands in `type`, `status` of the answer. For one
@@ -65,6 +69,12 @@ impl Failure {
         Self { retry_after, ..self }
     }
 
+    /// Says more exactly than the code what the customer can do.
+    #[must_use]
+    pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
+    }
+
     /// Whether it can heal.
     pub const fn class(&self) -> FailureClass {
         self.code.class()
@@ -76,8 +86,8 @@ impl Failure {
     }
 
     /// What the customer can do.
-    pub const fn remedy(&self) -> &'static str {
-        self.code.remedy()
+    pub fn remedy(&self) -> &str {
+        self.remedy.as_deref().unwrap_or(self.code.remedy())
     }
 }
 

@@ -74,8 +74,14 @@ identifiers! {
     UserId = "user";
     /// An API token.
     TokenId = "tok";
+    /// An invitation into an account.
+    InvitationId = "inv";
+    /// An entry of the audit log.
+    AuditEntryId = "audit";
     /// A DNS zone of an account.
     ZoneId = "zone";
+    /// All records of one name and type in a zone that we host.
+    RecordSetId = "rrset";
     /// A certificate: stable while its versions come and go (requirements X5).
     CertificateId = "cert";
     /// One wish for a new version, with its retries.
@@ -86,6 +92,8 @@ identifiers! {
     AuthorizationId = "authz";
     /// One version of a certificate: immutable.
     VersionId = "ver";
+    /// A wish to have a version revoked at its CA.
+    RevocationId = "rev";
     /// A private key as a resource.
     KeyId = "key";
     /// One generation of a private key's material.

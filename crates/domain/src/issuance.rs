@@ -54,7 +54,7 @@ pub enum IssuanceStatus {
     Succeeded,
     /// Terminal: it will not be tried again.
     Failed,
-    /// Terminal: its certificate was deleted.
+    /// Terminal: its result was not wanted any more, since its certificate was deleted, or a renewal is not wished or not allowed any more.
     Cancelled,
 }
 
@@ -67,7 +67,7 @@ pub enum IssuanceEvent {
     Succeeded,
     /// A failure was final, or it was time to give up.
     Failed,
-    /// The certificate was deleted.
+    /// The certificate was deleted, or a renewal is not wished or not allowed any more.
     Cancelled,
 }
 
@@ -135,6 +135,8 @@ pub struct IssuanceProgress {
     pub status: IssuanceStatus,
     /// No step is taken before this moment.
     pub next_wake_at: Option<DateTime<Utc>>,
+    /// Whether nobody wants its result any more.
+    pub cancel_requested: bool,
     /// The order that is not over, if there is one.
     pub live_order: Option<OrderProgress>,
 }
@@ -148,6 +150,10 @@ pub enum IssuanceStep {
     BeginOrder,
     /// Take this step of the live order.
     Order(OrderStep),
+    /// Nobody wants it any more, and the CA cannot have made anything of it: take the TXT values out, leave the order.
+    Cancel,
+    /// Nobody wants it any more, but the CA may have been sent the request: look at the order first, and have revoked what it has brought.
+    LookBeforeCancel,
     /// The issuance is over.
     Nothing,
 }
@@ -159,6 +165,11 @@ pub fn next_step(issuance: &IssuanceProgress, timing: &OrderTiming, now: DateTim
     }
     match (issuance.next_wake_at, &issuance.live_order) {
         (Some(at), _) if at > now => IssuanceStep::Wait(at),
+        (_, Some(order)) if issuance.cancel_requested && order.may_be_finalized() => match order.next_poll_at {
+            Some(at) if at > now => IssuanceStep::Wait(at),
+            _ => IssuanceStep::LookBeforeCancel,
+        },
+        _ if issuance.cancel_requested => IssuanceStep::Cancel,
         (_, None) => IssuanceStep::BeginOrder,
         (_, Some(order)) => match order::next_step(order, timing, now) {
             OrderStep::Wait(until) => IssuanceStep::Wait(until),
@@ -222,6 +233,36 @@ pub fn after_failure(
     if failure.class() == FailureClass::Final {
         return Verdict::Fail;
     }
+    try_again(failure, failed, (attempts, step_failures), ladder, now, give_up_at)
+}
+
+/// How an issuance goes on that nobody wants any more, after `failure` of a look at its order at `now`; [`Verdict::Fail`] leaves the order.
+///
+/// Whatever the CA answers, it is asked again for as long as a certificate of this order could be of use to anybody, unless it does not know the
+/// order: a look too many costs little, a certificate that nobody knows of costs more.
+pub fn after_cancel_failure(
+    failure: &Failure,
+    counts: (u32, u32),
+    ladder: &RetryLadder,
+    now: DateTime<Utc>,
+    give_up_at: DateTime<Utc>,
+) -> Verdict {
+    match failure.code {
+        FailureCode::OrderLost => Verdict::Fail,
+        // The CA takes its time: no reason to look every few seconds for ever.
+        FailureCode::OrderTimeout => try_again(failure, Failed::Order, counts, ladder, now, give_up_at),
+        _ => try_again(failure, Failed::Step, counts, ladder, now, give_up_at),
+    }
+}
+
+fn try_again(
+    failure: &Failure,
+    failed: Failed,
+    (attempts, step_failures): (u32, u32),
+    ladder: &RetryLadder,
+    now: DateTime<Utc>,
+    give_up_at: DateTime<Utc>,
+) -> Verdict {
     if failed == Failed::Step
         && let Some(pause) = step_backoff(step_failures + 1)
     {
@@ -244,12 +285,17 @@ pub fn give_up_at(started_at: DateTime<Utc>, expires_at: Option<DateTime<Utc>>) 
     expires_at.map_or(at_least, |expiry| expiry.max(at_least))
 }
 
+/// Until when the order of an issuance that was cancelled is looked after: the longest life of a certificate that a CA may have made of it.
+pub fn cancel_gives_up_at(cancelled_at: DateTime<Utc>) -> DateTime<Utc> {
+    cancelled_at + TimeDelta::days(90)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::order::OrderStatus;
+    use crate::order::{OrderEvent, OrderStatus};
 
     proptest! {
         #[test]
@@ -271,16 +317,59 @@ mod tests {
             wake in proptest::option::of(0..1_000i64),
             order_status in proptest::option::of(proptest::sample::select(OrderStatus::ALL.to_vec())),
             prepared in any::<bool>(),
+            cancel_requested in any::<bool>(),
             now in 0..2_000i64,
         ) {
             let moment = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
             let live_order = order_status
                 .map(|status| OrderProgress { status, presented_at: Some(moment(1)), prepared, next_poll_at: Some(moment(2)) });
-            let progress = IssuanceProgress { status, next_wake_at: wake.map(moment), live_order };
+            let progress = IssuanceProgress { status, next_wake_at: wake.map(moment), cancel_requested, live_order };
             let step = next_step(&progress, &OrderTiming::default(), moment(now));
             prop_assert_eq!(step == IssuanceStep::Nothing, status.is_terminal());
             prop_assert!(!matches!(step, IssuanceStep::Order(OrderStep::Nothing | OrderStep::Wait(_))));
+            if cancel_requested {
+                prop_assert!(!matches!(step, IssuanceStep::BeginOrder | IssuanceStep::Order(_)), "nothing of it goes on: {:?}", step);
+            } else {
+                prop_assert!(!matches!(step, IssuanceStep::Cancel | IssuanceStep::LookBeforeCancel));
+            }
         }
+
+        #[test]
+        fn an_order_that_the_ca_may_have_been_sent_the_request_of_is_never_left_without_a_look(
+            events in proptest::collection::vec(proptest::sample::select(OrderEvent::ALL.to_vec()), 0..40),
+            cancelled_after in 0..40_usize,
+        ) {
+            let mut order = OrderProgress { status: OrderStatus::Intended, presented_at: None, prepared: false, next_poll_at: None };
+            for event in events.into_iter().take(cancelled_after) {
+                let Some(next) = order.status.after(event) else { continue };
+                order.status = next;
+                order.prepared |= event == OrderEvent::Prepared;
+            }
+            let now = DateTime::UNIX_EPOCH;
+            let wanted = IssuanceProgress { status: IssuanceStatus::Active, next_wake_at: Some(now), cancel_requested: false, live_order: Some(order) };
+            // The step that somebody may be in the middle of, and what they may have recorded of it already.
+            let sends_the_request = next_step(&wanted, &OrderTiming::default(), now) == IssuanceStep::Order(OrderStep::Finalize);
+            let was_sent = order.status == OrderStatus::Finalizing;
+            let cancelled = IssuanceProgress { cancel_requested: true, ..wanted };
+            let expected = if sends_the_request || was_sent { IssuanceStep::LookBeforeCancel } else { IssuanceStep::Cancel };
+            prop_assert_eq!(next_step(&cancelled, &OrderTiming::default(), now), expected, "{:?}", order);
+        }
+    }
+
+    #[test]
+    fn a_cancelled_order_is_asked_for_until_the_ca_does_not_know_it_or_nothing_of_it_could_be_of_use() {
+        let (start, ladder) = (DateTime::UNIX_EPOCH, RetryLadder::default());
+        let give_up_at = cancel_gives_up_at(start);
+        assert_eq!(give_up_at, start + TimeDelta::days(90));
+        let after = |code, counts, now| after_cancel_failure(&Failure::new(code, "no"), counts, &ladder, now, give_up_at);
+        // What would be final for an order that somebody wants is not for this one.
+        for code in [FailureCode::AcmeMalformed, FailureCode::CaUnreachable, FailureCode::AcmeServerInternal] {
+            assert_eq!(after(code, (0, 0), start), Verdict::RepeatStep(Duration::from_secs(1)), "{code}");
+            assert_eq!(after(code, (3, 6), start), Verdict::Rest(Duration::from_hours(24)), "{code}");
+            assert_eq!(after(code, (9, 6), give_up_at), Verdict::Fail, "{code}");
+        }
+        assert_eq!(after(FailureCode::OrderTimeout, (0, 0), start), Verdict::Rest(Duration::from_mins(1)));
+        assert_eq!(after(FailureCode::OrderLost, (0, 0), start), Verdict::Fail);
     }
 
     #[test]

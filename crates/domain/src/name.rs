@@ -6,6 +6,7 @@
 
 mod error;
 mod policy;
+mod search;
 mod set;
 pub(crate) mod syntax;
 
@@ -13,6 +14,7 @@ use std::fmt;
 
 pub use error::NameError;
 pub use policy::NamePolicy;
+pub use search::search_text;
 pub use set::{InvalidName, MAX_NAMES, NameField, NameSet, NameWish};
 
 use crate::zone_name::ZoneName;

@@ -56,7 +56,7 @@ pub enum OrderEvent {
     Issued,
     /// The order cannot succeed any more.
     Failed,
-    /// The issuance was cancelled.
+    /// The issuance was cancelled, or its account was suspended.
     Abandoned,
 }
 
@@ -173,6 +173,14 @@ pub struct OrderProgress {
     pub prepared: bool,
     /// Before this moment the CA is not asked again.
     pub next_poll_at: Option<DateTime<Utc>>,
+}
+
+impl OrderProgress {
+    /// Whether the CA may have been sent the certificate request: the step that sends it is the next, so that somebody may be in the middle of it, or
+    /// is on record.
+    pub const fn may_be_finalized(&self) -> bool {
+        matches!((self.status, self.prepared), (OrderStatus::Authorized, true) | (OrderStatus::Finalizing, _))
+    }
 }
 
 /// How long to wait, how often to ask (requirements S3.22, S3.23).

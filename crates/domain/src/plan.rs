@@ -5,6 +5,12 @@
 
 use std::fmt;
 
+/// Zones of an account, on every plan: a bound, and not a price.
+pub const MAX_ZONES: i64 = 500;
+
+/// Imported zones of an account that wait for their proof: an import costs nothing, so it is bounded.
+pub const MAX_PENDING_ZONES: i64 = 50;
+
 /// What an account pays for. Ordered from the smallest to the largest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,6 +44,13 @@ pub struct PlanLimits {
     pub api_tokens: bool,
     /// Costs money: certificates can be managed at all.
     pub paid: bool,
+}
+
+impl PlanLimits {
+    /// Whether a certificate renews by itself where that is wished.
+    pub const fn renews(&self, has_wildcard: bool) -> bool {
+        self.auto_renew && (self.wildcard || !has_wildcard)
+    }
 }
 
 impl Plan {

@@ -8,6 +8,13 @@ const LONGEST_LEAD: TimeDelta = TimeDelta::days(30);
 /// Certificates that last less than this renew at half their time, all others with a third of it left.
 const SHORT_LIFETIME: TimeDelta = TimeDelta::days(10);
 
+/// Of a window of the CA's, this part at its end is left to the renewal itself: whoever begins at the last moment is done too late. When the CA is about to revoke all of
+/// its certificates, too late is without a valid one.
+const PART_FOR_RENEWING: i32 = 10;
+
+/// No renewal needs more than this.
+const LONGEST_TIME_FOR_RENEWING: TimeDelta = TimeDelta::hours(2);
+
 /// What the CA suggests (RFC 9773 §4.2): a renewal at a random moment between the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AriWindow {
@@ -53,15 +60,16 @@ fn lead(lifetime: TimeDelta) -> TimeDelta {
     if lifetime < SHORT_LIFETIME { lifetime / 2 } else { LONGEST_LEAD.min(lifetime / 3) }
 }
 
-/// A moment in `[start, end)`, in whole seconds from its start.
+/// A moment in `[start, end)`, in whole seconds from its start, and early enough that there is time for the renewal before the end.
 fn pick(start: DateTime<Utc>, end: DateTime<Utc>, seed: u128) -> DateTime<Utc> {
-    let seconds = (end - start).num_seconds().max(0);
+    let window = end - start;
+    let seconds = (window - (window / PART_FOR_RENEWING).min(LONGEST_TIME_FOR_RENEWING)).num_seconds().max(0);
     let share = (u128::from(seconds.unsigned_abs()) * u128::from(mix(seed))) >> u64::BITS;
     start + TimeDelta::seconds(i64::try_from(share).unwrap_or(0))
 }
 
 /// Spreads the bits of identifiers that begin alike over 64 (the finalizer of splitmix64, once for each half).
-fn mix(seed: u128) -> u64 {
+pub(crate) fn mix(seed: u128) -> u64 {
     let finalize = |mut z: u64| {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -73,131 +81,172 @@ fn mix(seed: u128) -> u64 {
     finalize(finalize(half(high).wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ half(low))
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+/// For so long after payment is found missing, renewals go on (requirements section 6).
+pub const RENEWALS_WITHOUT_PAYMENT: TimeDelta = TimeDelta::days(14);
 
-    use super::*;
+/// A renewal that failed for good is tried again after this at the most, in case somebody has seen to the reason.
+pub const LONGEST_PAUSE_AFTER_FAILURE: TimeDelta = TimeDelta::days(1);
 
-    const DAY: i64 = 86_400;
+/// And after this at the least: what fails at once must not be asked for in a row without end.
+pub const SHORTEST_PAUSE_AFTER_FAILURE: TimeDelta = TimeDelta::minutes(10);
 
-    fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
-    }
+/// How long a renewal that failed for good waits before it is tried again: a quarter of the time that is left, so that a certificate that lasts hours
+/// has more than one try, between the two bounds.
+pub fn pause_after_failure(failed_at: DateTime<Utc>, not_after: DateTime<Utc>) -> TimeDelta {
+    ((not_after - failed_at) / 4).clamp(SHORTEST_PAUSE_AFTER_FAILURE, LONGEST_PAUSE_AFTER_FAILURE)
+}
 
-    /// The lead of a certificate whose lifetime, both ends included, is so many seconds.
-    fn lead_of(lifetime_seconds: i64) -> TimeDelta {
-        let (not_before, not_after) = (at(1_000_000), at(1_000_000 + lifetime_seconds - 1));
-        not_after - renewal_moment(not_before, not_after, None, 7)
-    }
+/// What has renewed by itself does not do so again within this, whatever the CA suggests: a window that is past for every certificate must not
+/// make an endless row of them.
+pub const PAUSE_AFTER_RENEWAL: TimeDelta = TimeDelta::days(1);
 
-    #[test]
-    fn a_90_day_certificate_renews_exactly_30_days_before_expiry() {
-        assert_eq!(lead_of(90 * DAY), TimeDelta::days(30));
-        // Some CAs count one second more.
-        assert_eq!(lead_of(90 * DAY + 1), TimeDelta::days(30));
-    }
+/// What stands in the way of a renewal that is wished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RenewalBlock {
+    /// The account is suspended.
+    Suspended,
+    /// The plan has no auto-renewal, or not for this certificate.
+    Plan,
+    /// The zone was deleted.
+    ZoneDeleted,
+    /// Control of the zone is no longer proven.
+    ZoneLost,
+}
 
-    #[test]
-    fn longer_ones_renew_30_days_before_expiry_too() {
-        assert_eq!(lead_of(398 * DAY), TimeDelta::days(30));
-        assert_eq!(lead_of(5 * 365 * DAY), TimeDelta::days(30));
-    }
+impl RenewalBlock {
+    /// Every block.
+    pub const ALL: [Self; 4] = [Self::Suspended, Self::Plan, Self::ZoneDeleted, Self::ZoneLost];
 
-    #[test]
-    fn a_45_day_certificate_renews_with_a_third_of_its_time_left() {
-        assert_eq!(lead_of(45 * DAY), TimeDelta::days(15));
-        assert_eq!(lead_of(10 * DAY), TimeDelta::hours(80));
-    }
-
-    #[test]
-    fn a_6_day_certificate_renews_at_half_its_time() {
-        assert_eq!(lead_of(6 * DAY), TimeDelta::days(3));
-        assert_eq!(lead_of(160 * 3600), TimeDelta::hours(80));
-    }
-
-    #[test]
-    fn a_window_of_the_ca_wins_and_the_same_seed_picks_the_same_moment() {
-        let (not_before, not_after) = (at(0), at(90 * DAY));
-        let window = AriWindow { start: at(58 * DAY), end: at(60 * DAY) };
-        let moment = |seed| renewal_moment(not_before, not_after, Some(window), seed);
-        assert_eq!(moment(42), moment(42));
-        assert_ne!(moment(42), moment(43));
-        // Evenly: of many seeds about as many in each half, and each quarter is met.
-        let quarter = |seed| (moment(seed) - window.start).num_seconds() / (DAY / 2);
-        let mut counts = [0_u32; 4];
-        for seed in 0..4000_u128 {
-            counts[usize::try_from(quarter(seed)).unwrap()] += 1;
-        }
-        assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
-    }
-
-    #[test]
-    fn identifiers_made_in_the_same_moment_are_spread_as_well() {
-        // UUIDv7: the upper 48 bits are the time.
-        let window = AriWindow { start: at(0), end: at(DAY) };
-        let early = (0..1000_u128)
-            .map(|n| (0x0198_c5d2_0000_u128 << 80) | (7 << 76) | n)
-            .filter(|seed| renewal_moment(at(-DAY), at(2 * DAY), Some(window), *seed) < at(DAY / 2))
-            .count();
-        assert!((420..580).contains(&early), "{early}");
-    }
-
-    #[test]
-    fn an_unusable_window_counts_as_none() {
-        let (not_before, not_after) = (at(0), at(90 * DAY - 1));
-        let expected = not_after - TimeDelta::days(30);
-        for (start, end) in [(60 * DAY, 60 * DAY), (61 * DAY, 60 * DAY), (90 * DAY - 1, 95 * DAY), (100 * DAY, 101 * DAY)] {
-            let window = AriWindow { start: at(start), end: at(end) };
-            assert_eq!(renewal_moment(not_before, not_after, Some(window), 7), expected, "{start} {end}");
+    /// The name in the API and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Suspended => "suspended",
+            Self::Plan => "plan",
+            Self::ZoneDeleted => "zone_deleted",
+            Self::ZoneLost => "zone_lost",
         }
     }
 
-    #[test]
-    fn a_window_that_is_over_means_at_once() {
-        // What a CA answers when it is about to revoke: a window that ended before now, for a new certificate before it began.
-        let window = AriWindow { start: at(-7200), end: at(-3600) };
-        assert_eq!(renewal_moment(at(0), at(90 * DAY), Some(window), 7), at(1));
+    /// Reads the name that [`Self::as_str`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|block| block.as_str() == text)
     }
 
-    #[test]
-    fn an_empty_validity_gets_its_end() {
-        assert_eq!(renewal_moment(at(5), at(5), None, 7), at(5));
-        assert_eq!(renewal_moment(at(9), at(5), None, 7), at(5));
+    /// Why it does not renew, for people.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Suspended => "the account is suspended",
+            Self::Plan => "the plan does not include it",
+            Self::ZoneDeleted => "its zone was deleted",
+            Self::ZoneLost => "control of its zone is no longer proven",
+        }
     }
 
-    proptest! {
-        #[test]
-        fn the_moment_lies_strictly_inside_the_validity(
-            begin in -1_000_000_000..4_000_000_000_i64,
-            lifetime in 1..40_000_000_i64,
-            window in proptest::option::of((-50_000_000..50_000_000_i64, -5_000_000..5_000_000_i64)),
-            seed: u128,
-        ) {
-            let (not_before, not_after) = (at(begin), at(begin + lifetime));
-            let ari = window.map(|(offset, length)| AriWindow { start: at(begin + offset), end: at(begin + offset + length) });
-            let moment = renewal_moment(not_before, not_after, ari, seed);
-            prop_assert!(not_before < moment && moment < not_after);
-            prop_assert_eq!(moment, renewal_moment(not_before, not_after, ari, seed));
-        }
-
-        #[test]
-        fn a_usable_window_holds_the_moment(start in 1..1_000_000_i64, length in 1..1_000_000_i64, seed: u128) {
-            let window = AriWindow { start: at(start), end: at(start + length) };
-            let moment = renewal_moment(at(0), at(2_000_001), Some(window), seed);
-            prop_assert!(window.start <= moment && moment < window.end);
-        }
-
-        #[test]
-        fn at_least_a_third_and_at_most_half_of_a_short_lifetime_is_left(lifetime in 2..(90 * DAY)) {
-            let left = lead_of(lifetime);
-            let lifetime = TimeDelta::seconds(lifetime);
-            prop_assert!(left * 3 + TimeDelta::seconds(3) >= lifetime && left * 2 <= lifetime + TimeDelta::seconds(1));
-        }
-
-        #[test]
-        fn nothing_renews_more_than_30_days_ahead(lifetime in 2..(10 * 365 * DAY)) {
-            prop_assert!(lead_of(lifetime) <= TimeDelta::days(30));
+    /// What the customer can do.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Suspended => "Settle what is outstanding, or write to support; renewals then go on by themselves.",
+            Self::Plan => "Upgrade, and it renews by itself again; until then renew it by hand where the plan allows that.",
+            Self::ZoneDeleted => "Import and verify the zone again; renewals then go on by themselves.",
+            Self::ZoneLost => "Set the zone's TXT record again and verify the zone; renewals then go on by themselves.",
         }
     }
 }
+
+/// Whether the account is answered, as far as renewals go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is.
+    Good,
+    /// Payment has been missing since then.
+    Unpaid(DateTime<Utc>),
+    /// Abuse was found.
+    Abusive,
+}
+
+/// What has become of the zone of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZoneStanding {
+    /// Proven to be the account's.
+    Verified,
+    /// Not proven, or no longer.
+    Lost,
+    /// Deleted by the customer.
+    Deleted,
+}
+
+/// All that the schedule of a certificate's renewal follows from.
+#[derive(Clone, Copy, Debug)]
+pub struct RenewalFacts {
+    /// Whether the customer wishes it to renew by itself.
+    pub wished: bool,
+    /// Whether the plan has auto-renewal, and holds the certificate as it is.
+    pub in_plan: bool,
+    /// How the account stands.
+    pub standing: Standing,
+    /// How its zone stands.
+    pub zone: ZoneStanding,
+    /// First and last moment of the current version; none if there is none or it was revoked.
+    pub validity: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// What the CA suggests.
+    pub ari: Option<AriWindow>,
+    /// Whether an issuance is live: it is left to itself.
+    pub issuance_is_live: bool,
+    /// When the newest issuance since the current version failed for good.
+    pub failed_at: Option<DateTime<Utc>>,
+    /// When the current version came, if a renewal by itself has brought it.
+    pub renewed_at: Option<DateTime<Utc>>,
+    /// The certificate's UUID as a number.
+    pub seed: u128,
+}
+
+/// When a certificate renews by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RenewalSchedule {
+    /// What people see: the moment by the rules of [`renewal_moment`], also when it is past since a renewal failed (requirements S3.35).
+    pub next_renewal_at: Option<DateTime<Utc>>,
+    /// From when on the scan begins an issuance.
+    pub due_at: Option<DateTime<Utc>>,
+    /// What stands in the way, where it is wished and does not happen.
+    pub blocked_by: Option<RenewalBlock>,
+}
+
+/// When a certificate renews by itself, seen at `now`. The one rule for it: whoever changes one of the facts stores what this says.
+///
+/// One without a valid version does not renew by itself: a renewal by hand takes slot and domain again (requirements X13).
+pub fn schedule(facts: &RenewalFacts, now: DateTime<Utc>) -> RenewalSchedule {
+    let Some((not_before, not_after)) = facts.validity.filter(|&(_, not_after)| facts.wished && now <= not_after) else {
+        return RenewalSchedule::default();
+    };
+    let by_lifetime = renewal_moment(not_before, not_after, None, facts.seed);
+    let earliest = facts.renewed_at.map_or(DateTime::<Utc>::MIN_UTC, |renewed_at| by_lifetime.min(renewed_at + PAUSE_AFTER_RENEWAL));
+    let moment = renewal_moment(not_before, not_after, facts.ari, facts.seed).max(earliest);
+    if let Some(block) = block(facts, moment.max(now)) {
+        return RenewalSchedule { blocked_by: Some(block), ..RenewalSchedule::default() };
+    }
+    let due_at = facts.failed_at.map_or(moment, |failed_at| moment.max(failed_at + pause_after_failure(failed_at, not_after)));
+    RenewalSchedule { next_renewal_at: Some(moment), due_at: (!facts.issuance_is_live).then_some(due_at), blocked_by: None }
+}
+
+/// What stands in the way of a renewal at the moment `renewal`.
+pub fn block(facts: &RenewalFacts, renewal: DateTime<Utc>) -> Option<RenewalBlock> {
+    let suspended = match facts.standing {
+        Standing::Good => false,
+        Standing::Unpaid(since) => renewal > since + RENEWALS_WITHOUT_PAYMENT,
+        Standing::Abusive => true,
+    };
+    if suspended {
+        return Some(RenewalBlock::Suspended);
+    }
+    if !facts.in_plan {
+        return Some(RenewalBlock::Plan);
+    }
+    match facts.zone {
+        ZoneStanding::Verified => None,
+        ZoneStanding::Lost => Some(RenewalBlock::ZoneLost),
+        ZoneStanding::Deleted => Some(RenewalBlock::ZoneDeleted),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::name::{MAX_NAME_LENGTH, NameError, NamePolicy, syntax};
 
+/// Label below which the proof of control stands.
+pub const OWNERSHIP_LABEL: &str = "_zonecert";
+
 /// The apex of a zone: lower-case A-labels, no trailing dot, never a wildcard or a public suffix.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ZoneName(String);
@@ -48,6 +51,11 @@ impl ZoneName {
         format!("{}.", self.0)
     }
 
+    /// Where the TXT record stands that proves control of the zone (requirements S3.70), without trailing dot.
+    pub fn ownership_record(&self) -> String {
+        format!("{OWNERSHIP_LABEL}.{}", self.0)
+    }
+
     /// The labels from left to right.
     pub fn labels(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('.')
@@ -67,6 +75,11 @@ impl ZoneName {
     pub fn registered_domain(&self) -> &str {
         syntax::registered_domain(&self.0)
     }
+}
+
+/// Whether one of the TXT values that were seen is the wanted one. Some providers keep the quotes that a person has typed around a value.
+pub fn proves_control<'a>(seen: impl IntoIterator<Item = &'a str>, wanted: &str) -> bool {
+    seen.into_iter().any(|value| value.trim().trim_matches('"').trim() == wanted)
 }
 
 impl fmt::Display for ZoneName {
@@ -101,6 +114,7 @@ mod tests {
         let zone = ZoneName::parse("Bücher.DE.", &NamePolicy::default()).unwrap();
         assert_eq!(zone.as_str(), "xn--bcher-kva.de");
         assert_eq!(zone.fqdn(), "xn--bcher-kva.de.");
+        assert_eq!(zone.ownership_record(), "_zonecert.xn--bcher-kva.de");
         assert_eq!(zone.reversed(), "de.xn--bcher-kva");
         assert_eq!(zone.labels().collect::<Vec<_>>(), ["xn--bcher-kva", "de"]);
         assert_eq!(serde_json::to_value(&zone).unwrap(), "xn--bcher-kva.de");
@@ -126,6 +140,16 @@ mod tests {
         }
         for text in ["macme.zonecert.io", "api.zonecert.io", "notzonecert.io"] {
             assert_eq!(code(text, &policy), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_value_proves_alone_or_beside_others_and_in_quotes() {
+        for seen in [&["v=1"][..], &["spf", "v=1"], &["\"v=1\""], &[" v=1 "]] {
+            assert!(proves_control(seen.iter().copied(), "v=1"), "{seen:?}");
+        }
+        for seen in [&["v=2"][..], &["v=11"], &["x v=1"], &["V=1"], &[""], &[]] {
+            assert!(!proves_control(seen.iter().copied(), "v=1"), "{seen:?}");
         }
     }
 

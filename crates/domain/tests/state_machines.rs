@@ -5,7 +5,7 @@ use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use zonecert_domain::certificate::CertificateStatus;
-use zonecert_domain::issuance::{IssuanceEvent, IssuanceStatus};
+use zonecert_domain::issuance::{IssuanceEvent, IssuanceProgress, IssuanceStatus, IssuanceStep};
 use zonecert_domain::order::{OrderEvent, OrderProgress, OrderStatus, OrderStep, OrderTiming, next_step};
 
 const DOCUMENT: &str = "docs/state-machines.md";
@@ -79,6 +79,24 @@ fn the_issuance_picture_in_the_document_is_that_of_the_code() {
 }
 
 #[test]
+fn what_becomes_of_a_cancelled_issuance_in_the_document_is_what_the_code_does() {
+    let mut text = "| state of the order | the next worker |\n|---|---|\n| no order | ends the issuance as `cancelled` |\n".to_owned();
+    assert_eq!(cancelled(None), [IssuanceStep::Cancel]);
+    for status in OrderStatus::ALL.into_iter().filter(|status| !status.is_terminal()) {
+        let [unprepared, prepared] = [false, true]
+            .map(|prepared| cancelled(Some((status, prepared))).into_iter().map(says_of_cancelled).collect::<Vec<_>>().join(", then "));
+        // The database has no order that is finalizing without a request.
+        let line = match status {
+            OrderStatus::Finalizing => prepared,
+            _ if prepared == unprepared => prepared,
+            _ => format!("{unprepared}; with key and request stored: {prepared}"),
+        };
+        writeln!(text, "| `{status}` | {line} |").unwrap();
+    }
+    check("cancel-steps", &text);
+}
+
+#[test]
 fn the_certificate_table_in_the_document_is_that_of_the_code() {
     let columns = CertificateStatus::ALL.map(CertificateStatus::as_str);
     let rows = CertificateStatus::ALL.map(|from| {
@@ -100,6 +118,30 @@ fn says(step: OrderStep) -> &'static str {
         OrderStep::Finalize => "sends the certificate request",
         OrderStep::PollOrder => "looks at the order and fetches the certificate",
         OrderStep::Nothing => "does nothing: it is over",
+    }
+}
+
+/// The steps of a cancelled issuance with this order, before and at the moment of the next look.
+fn cancelled(order: Option<(OrderStatus, bool)>) -> Vec<IssuanceStep> {
+    let now = DateTime::UNIX_EPOCH + TimeDelta::hours(1);
+    let moments = [now + TimeDelta::seconds(1), now];
+    let step = |next_poll_at| {
+        let live_order =
+            order.map(|(status, prepared)| OrderProgress { status, presented_at: Some(now), prepared, next_poll_at: Some(next_poll_at) });
+        let issuance = IssuanceProgress { status: IssuanceStatus::Active, next_wake_at: Some(now), cancel_requested: true, live_order };
+        zonecert_domain::issuance::next_step(&issuance, &OrderTiming::default(), now)
+    };
+    let mut steps: Vec<_> = moments.into_iter().map(step).collect();
+    steps.dedup();
+    steps
+}
+
+fn says_of_cancelled(step: IssuanceStep) -> &'static str {
+    match step {
+        IssuanceStep::Cancel => "takes the TXT values out, abandons the order and ends the issuance as `cancelled`",
+        IssuanceStep::LookBeforeCancel => "looks at the order first",
+        IssuanceStep::Wait(_) => "waits",
+        IssuanceStep::BeginOrder | IssuanceStep::Order(_) | IssuanceStep::Nothing => panic!("{step:?}: nothing of it goes on"),
     }
 }
 

@@ -50,6 +50,11 @@ impl CertificateChain {
         &self.leaf_pem
     }
 
+    /// The leaf in DER: what a CA is asked to revoke (RFC 8555 §7.6).
+    pub fn leaf_der(&self) -> Result<Vec<u8>, PkiError> {
+        self.certificates[0].to_der().map_err(PkiError::openssl("encode a certificate"))
+    }
+
     /// The issuers in PEM, without the leaf; empty if the CA sent none.
     pub fn issuers_pem(&self) -> &str {
         &self.issuers_pem

@@ -8,6 +8,7 @@ mod alternative_names;
 pub mod chain;
 pub mod csr;
 mod error;
+mod jws;
 pub mod key;
 pub mod seal;
 

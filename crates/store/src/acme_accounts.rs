@@ -6,8 +6,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 use zonecert_pki::seal::{Binding, KeyOwner, MasterKeys};
 
-use crate::platform_data_keys::{get_or_create_platform_data_key, get_platform_data_key};
-use crate::schema::acme_accounts;
+use crate::platform_data_keys::{self, get_or_create_platform_data_key};
+use crate::schema::{acme_accounts, platform_data_keys as data_keys};
 use crate::{Connection, StoreError};
 
 /// An account at a CA, opened. It implements neither `Debug` nor `Display`: the credentials hold its private key.
@@ -26,14 +26,21 @@ pub async fn find_acme_account(
     masters: &MasterKeys,
     directory_url: &str,
 ) -> Result<Option<AcmeAccount>, StoreError> {
+    type Found = ((Uuid, String, Vec<u8>), platform_data_keys::Row);
+
+    // Both in one statement: between two of them it may be sealed anew, and the data key destroyed.
     let row = acme_accounts::table
+        .inner_join(data_keys::table.on(data_keys::id.eq(acme_accounts::data_key_id)))
         .filter(acme_accounts::directory_url.eq(directory_url).and(acme_accounts::lost_at.is_null()))
-        .select((acme_accounts::id, acme_accounts::account_url, acme_accounts::data_key_id, acme_accounts::sealed_credentials))
-        .first::<(Uuid, String, Uuid, Vec<u8>)>(conn)
+        .select((
+            (acme_accounts::id, acme_accounts::account_url, acme_accounts::sealed_credentials),
+            (data_keys::id, data_keys::master_key_id, data_keys::wrapped),
+        ))
+        .first::<Found>(conn)
         .await
         .optional()?;
-    let Some((id, account_url, data_key_id, sealed)) = row else { return Ok(None) };
-    let key = get_platform_data_key(conn, masters, data_key_id).await?;
+    let Some(((id, account_url, sealed), data_key)) = row else { return Ok(None) };
+    let key = platform_data_keys::unwrap(masters, data_key)?;
     Ok(Some(AcmeAccount { id, account_url, credentials: key.open(&sealed, &binding(id))? }))
 }
 
@@ -71,6 +78,6 @@ pub async fn mark_acme_account_lost(conn: &mut Connection, id: Uuid) -> Result<b
     Ok(marked == 1)
 }
 
-fn binding(id: Uuid) -> Binding<'static> {
+pub(crate) fn binding(id: Uuid) -> Binding<'static> {
     Binding { owner: KeyOwner::Platform, table: "acme_accounts", row: id, purpose: "credentials" }
 }

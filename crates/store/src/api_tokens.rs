@@ -1,15 +1,19 @@
 //! API tokens of programs. Only their SHA-256 and their first characters are known here.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::OptionalExtension;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zonecert_domain::id::{AccountId, TokenId, UserId};
+use zonecert_domain::network::Network;
 use zonecert_domain::scope::ScopeSet;
 
-use crate::schema::api_tokens;
-use crate::{Connection, StoreError};
+use crate::accounts::{self as accounts_of, Account};
+use crate::schema::{accounts, api_tokens};
+use crate::tenant_query::TenantQuery;
+use crate::{Connection, Store, StoreError};
 
 /// The last use is written at most this often.
 const USE_GRANULARITY: TimeDelta = TimeDelta::minutes(1);
@@ -31,6 +35,31 @@ pub struct ApiToken {
     pub last_used_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// From where it may be used; from everywhere if there are none.
+    pub cidrs: Vec<Network>,
+}
+
+impl ApiToken {
+    /// Whether it may be used from this address.
+    pub fn is_usable_from(&self, address: IpAddr) -> bool {
+        self.cidrs.is_empty() || self.cidrs.iter().any(|network| network.contains(address))
+    }
+
+    /// Whether a use at this moment is to be noted: [`mark_used`].
+    pub fn is_use_due(&self, now: DateTime<Utc>) -> bool {
+        self.last_used_at.is_none_or(|at| at <= now - USE_GRANULARITY)
+    }
+}
+
+/// A token with which a program may call.
+#[derive(Clone, Debug)]
+pub struct Usable {
+    /// Whose it is.
+    pub account: Account,
+    /// The token.
+    pub token: ApiToken,
+    /// The person who made it.
+    pub made_by: UserId,
 }
 
 /// What a new API token is.
@@ -45,11 +74,13 @@ pub struct NewApiToken<'a> {
     pub scopes: &'a ScopeSet,
     /// When it ends, if it does.
     pub expires_at: Option<DateTime<Utc>>,
+    /// From where it may be used; from everywhere if there are none.
+    pub cidrs: &'a [Network],
     /// For whom it answers.
     pub created_by: UserId,
 }
 
-type Row = (Uuid, String, String, Vec<String>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, DateTime<Utc>);
+type Row = (Uuid, String, String, Vec<String>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, DateTime<Utc>, Vec<String>);
 
 const COLUMNS: (
     api_tokens::id,
@@ -59,6 +90,7 @@ const COLUMNS: (
     api_tokens::expires_at,
     api_tokens::last_used_at,
     api_tokens::created_at,
+    api_tokens::cidrs,
 ) = (
     api_tokens::id,
     api_tokens::name,
@@ -67,11 +99,14 @@ const COLUMNS: (
     api_tokens::expires_at,
     api_tokens::last_used_at,
     api_tokens::created_at,
+    api_tokens::cidrs,
 );
 
-fn from_row((id, name, prefix, scopes, expires_at, last_used_at, created_at): Row) -> Result<ApiToken, StoreError> {
+fn from_row((id, name, prefix, scopes, expires_at, last_used_at, created_at, cidrs): Row) -> Result<ApiToken, StoreError> {
+    let network = |text: String| text.parse().map_err(|_| StoreError::corrupt("api_tokens.cidrs", text));
+    let cidrs = cidrs.into_iter().map(network).collect::<Result<_, _>>()?;
     let scopes = ScopeSet::parse(&scopes).map_err(|_| StoreError::corrupt("api_tokens.scopes", scopes.join(" ")))?;
-    Ok(ApiToken { id: TokenId(id), name, prefix, scopes, expires_at, last_used_at, created_at })
+    Ok(ApiToken { id: TokenId(id), name, prefix, scopes, expires_at, last_used_at, created_at, cidrs })
 }
 
 /// Adds a token.
@@ -85,6 +120,7 @@ pub async fn insert_api_token(conn: &mut Connection, account: AccountId, new: &N
         api_tokens::token_sha256.eq(&new.sha256[..]),
         api_tokens::scopes.eq(new.scopes.names()),
         api_tokens::expires_at.eq(new.expires_at),
+        api_tokens::cidrs.eq(new.cidrs.iter().map(ToString::to_string).collect::<Vec<_>>()),
     );
     from_row(diesel::insert_into(api_tokens::table).values(values).returning(COLUMNS).get_result::<Row>(conn).await?)
 }
@@ -117,30 +153,42 @@ pub async fn revoke_api_token(conn: &mut Connection, account: AccountId, id: Tok
     if changed == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }
 
-/// A token with which a program may call now, with the person who made it.
-pub async fn find_usable(
+/// Ends those tokens that this person has made and that may do more than `allowed`; returns which.
+pub async fn revoke_tokens_beyond(
     conn: &mut Connection,
     account: AccountId,
-    id: TokenId,
+    made_by: UserId,
+    allowed: &ScopeSet,
     now: DateTime<Utc>,
-) -> Result<Option<(ApiToken, UserId)>, StoreError> {
-    let row = unrevoked(account, id)
-        .filter(api_tokens::expires_at.is_null().or(api_tokens::expires_at.gt(now)))
-        .select((COLUMNS, api_tokens::created_by))
-        .first::<(Row, Uuid)>(conn)
-        .await
-        .optional()?;
-    row.map(|(row, created_by)| Ok((from_row(row)?, UserId(created_by)))).transpose()
+) -> Result<Vec<TokenId>, StoreError> {
+    let within: Vec<String> = allowed.names().into_iter().map(str::to_owned).collect();
+    let theirs = api_tokens::table
+        .filter(api_tokens::account_id.eq(account.0).and(api_tokens::created_by.eq(made_by.0)).and(api_tokens::revoked_at.is_null()))
+        .filter(diesel::dsl::not(api_tokens::scopes.is_contained_by(within)));
+    let revoked = diesel::update(theirs).set(api_tokens::revoked_at.eq(now)).returning(api_tokens::id);
+    Ok(revoked.get_results::<Uuid>(conn).await?.into_iter().map(TokenId).collect())
 }
 
-/// Notes that a token was used, at most once a minute. To be called last in a transaction that writes nothing else: the row it locks is
+/// The token with this SHA-256 with which a program may call now, found and read in one round trip.
+pub async fn read_usable(store: &Store, sha256: &[u8; 32], now: DateTime<Utc>) -> Result<Option<Usable>, StoreError> {
+    let question = api_tokens::table
+        .inner_join(accounts::table.on(accounts::id.eq(api_tokens::account_id)))
+        .filter(api_tokens::token_sha256.eq(sha256.to_vec()).and(api_tokens::revoked_at.is_null()))
+        .filter(api_tokens::expires_at.is_null().or(api_tokens::expires_at.gt(now)))
+        .filter(accounts::deleted_at.is_null())
+        .select((COLUMNS, api_tokens::created_by, accounts_of::COLUMNS));
+    let rows = store.ask::<(Row, Uuid, accounts_of::Row), _, _>(TenantQuery::of_api_token(*sha256, question)).await?;
+    let read = |(token, made_by, account)| {
+        Ok(Usable { account: accounts_of::from_row(account)?, token: from_row(token)?, made_by: UserId(made_by) })
+    };
+    rows.into_iter().next().map(read).transpose()
+}
+
+/// Notes that a token was used, at most once a minute ([`ApiToken::is_use_due`]). To be called last in a transaction that writes nothing else: the row it locks is
 /// then the only one.
-pub async fn mark_used(conn: &mut Connection, account: AccountId, token: &ApiToken, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub async fn mark_used(conn: &mut Connection, account: AccountId, token: TokenId, now: DateTime<Utc>) -> Result<(), StoreError> {
     let before = now - USE_GRANULARITY;
-    if token.last_used_at.is_some_and(|at| at > before) {
-        return Ok(());
-    }
-    diesel::update(unrevoked(account, token.id))
+    diesel::update(unrevoked(account, token))
         .filter(api_tokens::last_used_at.is_null().or(api_tokens::last_used_at.le(before)))
         .set(api_tokens::last_used_at.eq(now))
         .execute(conn)

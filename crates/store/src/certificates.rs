@@ -1,23 +1,30 @@
 //! Certificates and their names.
 //!
-//! Reading one takes three questions whatever the number of rows: the rows with their current version and live issuance, then all names at
-//! once. None of them touches a key.
+//! Reading takes one question, whatever the number of rows. It touches no key.
 
+mod change;
+mod list;
 mod row;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
-use uuid::Uuid;
 use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::id::{AccountId, CertificateId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::{DnsName, NameSet};
+use zonecert_domain::plan::Plan;
+use zonecert_domain::renewal::{AriWindow, RenewalBlock};
+use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
+
+pub use change::{Change, change_certificate, mark_deleted, record_failure, take_slot};
+pub use list::{Filter, Position, list_certificates};
 
 use crate::issuing::Environment;
-use crate::schema::{accounts, certificate_names, certificates};
-use crate::{Connection, StoreError};
+use crate::schema::{accounts, certificates};
+use crate::tenant_query::TenantQuery;
+use crate::{Connection, Store, StoreError};
 
 /// The constraint that lets one certificate at a time hold a domain of an account (requirements S3.50).
 pub const DOMAIN_KEY: &str = "certificates_account_id_domain_key";
@@ -79,7 +86,9 @@ pub struct Certificate {
     /// What people see.
     pub status: CertificateStatus,
     /// The version in use, whether still valid or not.
-    pub current_version: Option<VersionId>,
+    pub current_version: Option<CurrentVersion>,
+    /// The latest wish to have the version in use revoked.
+    pub revocation: Option<RequestedRevocation>,
     /// Whether the version in use was not revoked and is not past its end, by the database's clock when this was read.
     pub downloadable: bool,
     /// When the version in use was issued.
@@ -88,6 +97,10 @@ pub struct Certificate {
     pub expires_at: Option<DateTime<Utc>>,
     /// When it renews by itself.
     pub next_renewal_at: Option<DateTime<Utc>>,
+    /// What keeps it from renewing by itself, where it is wished.
+    pub renewal_blocked_by: Option<RenewalBlock>,
+    /// When the CA suggests to renew the version in use, if it says so.
+    pub renewal_info: Option<RenewalInfo>,
     /// When the next attempt of the live issuance is due, while no order is under way.
     pub next_attempt_at: Option<DateTime<Utc>>,
     /// Why the latest attempt failed, as the worker wrote it; none once one has succeeded.
@@ -96,6 +109,47 @@ pub struct Certificate {
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+/// The version that a certificate has in use.
+#[derive(Clone, Debug)]
+pub struct CurrentVersion {
+    /// Its identifier.
+    pub id: VersionId,
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the leaf in DER, hexadecimal.
+    pub fingerprint_sha256: String,
+    /// Who issued it.
+    pub issuer: String,
+    /// The first moment of its validity.
+    pub not_before: DateTime<Utc>,
+    /// The last.
+    pub not_after: DateTime<Utc>,
+    /// The DNS names in it, which need not be those that the certificate is to have from its next version on.
+    pub names: Vec<String>,
+}
+
+/// A wish to have a version revoked at its CA.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestedRevocation {
+    /// When it was wished for.
+    pub requested_at: DateTime<Utc>,
+    /// Why.
+    pub reason: RevocationReason,
+    /// How far it is.
+    pub status: RevocationStatus,
+}
+
+/// What the CA suggests (RFC 9773 §4.2).
+#[derive(Clone, Debug)]
+pub struct RenewalInfo {
+    /// Renew between these two.
+    pub window: AriWindow,
+    /// Where it says why.
+    pub explanation_url: Option<String>,
+    /// When it was asked.
+    pub checked_at: Option<DateTime<Utc>>,
 }
 
 impl Certificate {
@@ -140,26 +194,6 @@ pub enum NewName<'a> {
     Derived(&'a str),
 }
 
-/// Where a page of certificates begins: behind this one, newest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// When it was requested.
-    pub created_at: DateTime<Utc>,
-    /// Its identifier.
-    pub id: CertificateId,
-}
-
-/// Which certificates to list; an empty filter is all of them.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// In this state.
-    pub status: Option<CertificateStatus>,
-    /// Of this zone.
-    pub zone: Option<ZoneId>,
-    /// Of exactly this name.
-    pub name: Option<String>,
-}
-
 /// Adds a certificate that is `pending`, with its names and the account's next number. The transaction must be one to write
 /// ([`crate::Store::tenant_write`]), which makes a derived name and a count of slots beside it safe.
 ///
@@ -191,54 +225,19 @@ pub async fn insert_certificate(conn: &mut Connection, account: AccountId, new: 
         ))
         .execute(conn)
         .await?;
-    let names: Vec<_> = (0_i32..)
-        .zip(new.names.names())
-        .map(|(position, name)| {
-            (
-                certificate_names::account_id.eq(account.0),
-                certificate_names::certificate_id.eq(id.0),
-                certificate_names::position.eq(position),
-                certificate_names::name.eq(name.as_str()),
-                certificate_names::reversed_name.eq(name.reversed()),
-            )
-        })
-        .collect();
-    diesel::insert_into(certificate_names::table).values(names).execute(conn).await?;
+    change::insert_names(conn, account, id, new.names.names()).await?;
     Ok(id)
+}
+
+/// A certificate that was not deleted, read in one round trip.
+pub async fn read_certificate(store: &Store, account: AccountId, id: CertificateId) -> Result<Certificate, StoreError> {
+    let question = row::query(account.0).filter(certificates::id.eq(id.0));
+    store.ask::<row::Row, _, _>(TenantQuery::new(account, question)).await?.pop().ok_or(StoreError::NotFound)?.into_certificate()
 }
 
 /// A certificate that was not deleted.
 pub async fn get_certificate(conn: &mut Connection, account: AccountId, id: CertificateId) -> Result<Certificate, StoreError> {
-    let rows = row::query(account.0).filter(certificates::id.eq(id.0)).load::<row::Row>(conn).await?;
-    with_names(conn, account, rows).await?.pop().ok_or(StoreError::NotFound)
-}
-
-/// The certificates of an account that were not deleted, newest first, those behind `after`, at most `limit`.
-pub async fn list_certificates(
-    conn: &mut Connection,
-    account: AccountId,
-    filter: &Filter,
-    after: Option<Position>,
-    limit: i64,
-) -> Result<Vec<Certificate>, StoreError> {
-    let mut query = row::query(account.0).order((certificates::created_at.desc(), certificates::id.desc())).limit(limit).into_boxed();
-    if let Some(after) = after {
-        // Said twice, so that the index gives a range.
-        query = query
-            .filter(certificates::created_at.le(after.created_at))
-            .filter(certificates::created_at.lt(after.created_at).or(certificates::id.lt(after.id.0)));
-    }
-    if let Some(status) = filter.status {
-        query = query.filter(certificates::status.eq(status.as_str()));
-    }
-    if let Some(zone) = filter.zone {
-        query = query.filter(certificates::zone_id.eq(zone.0));
-    }
-    if let Some(name) = &filter.name {
-        query = query.filter(certificates::name.eq(name.clone()));
-    }
-    let rows = query.load::<row::Row>(conn).await?;
-    with_names(conn, account, rows).await
+    row::query(account.0).filter(certificates::id.eq(id.0)).first::<row::Row>(conn).await?.into_certificate()
 }
 
 /// How many managed certificates of the account hold a slot of its plan (requirements X13). To take one, count in a transaction to write.
@@ -247,36 +246,26 @@ pub async fn count_slots(conn: &mut Connection, account: AccountId) -> Result<i6
     Ok(count)
 }
 
-/// How many certificates under the zone hold a slot and so keep it from being deleted.
-pub async fn count_in_zone(conn: &mut Connection, account: AccountId, zone: ZoneId) -> Result<i64, StoreError> {
-    let count = certificates::table
-        .filter(certificates::account_id.eq(account.0).and(certificates::zone_id.eq(zone.0)).and(row::holds_slot()))
-        .count()
-        .get_result(conn)
+/// The plan of the account, and how many slots of it are in use.
+pub async fn get_usage(conn: &mut Connection, account: AccountId) -> Result<(Plan, i64), StoreError> {
+    let slots = certificates::table.filter(certificates::account_id.eq(account.0).and(row::holds_slot())).count();
+    let (plan, count) = accounts::table
+        .filter(accounts::id.eq(account.0).and(accounts::deleted_at.is_null()))
+        .select((accounts::plan, slots.single_value().assume_not_null()))
+        .first::<(String, i64)>(conn)
         .await?;
-    Ok(count)
+    Ok((Plan::parse(&plan).ok_or_else(|| StoreError::corrupt("accounts.plan", plan))?, count))
 }
 
-/// Reads the names of all these rows at once.
-async fn with_names(conn: &mut Connection, account: AccountId, rows: Vec<row::Row>) -> Result<Vec<Certificate>, StoreError> {
-    let ids: Vec<Uuid> = rows.iter().map(row::Row::id).collect();
-    let names = certificate_names::table
-        .filter(certificate_names::account_id.eq(account.0).and(certificate_names::certificate_id.eq_any(ids)))
-        .order((certificate_names::certificate_id, certificate_names::position))
-        .select((certificate_names::certificate_id, certificate_names::name))
-        .load::<(Uuid, String)>(conn)
+/// The certificates under the zone that hold a slot and so keep it from being deleted, oldest first.
+pub async fn list_in_zone(conn: &mut Connection, account: AccountId, zone: ZoneId) -> Result<Vec<CertificateId>, StoreError> {
+    let ids = certificates::table
+        .filter(certificates::account_id.eq(account.0).and(certificates::zone_id.eq(zone.0)).and(row::holds_slot()))
+        .order((certificates::created_at, certificates::id))
+        .select(certificates::id)
+        .load::<uuid::Uuid>(conn)
         .await?;
-    let mut by_certificate = std::collections::HashMap::<Uuid, Vec<DnsName>>::new();
-    for (certificate, name) in names {
-        let name = DnsName::from_stored(&name).map_err(|_| StoreError::corrupt("certificate_names.name", name))?;
-        by_certificate.entry(certificate).or_default().push(name);
-    }
-    rows.into_iter()
-        .map(|row| {
-            let names = by_certificate.remove(&row.id()).ok_or_else(|| StoreError::corrupt("certificate_names.name", "no row"))?;
-            row.into_certificate(names)
-        })
-        .collect()
+    Ok(ids.into_iter().map(CertificateId).collect())
 }
 
 /// The first of `base`, `base-2`, `base-3`, … that no certificate of the account has. With one candidate more than there are names, one is free.

@@ -7,7 +7,9 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
+use zonecert_domain::delegation;
 use zonecert_domain::id::{AccountId, AuthorizationId, OrderId};
+use zonecert_domain::name::DnsName;
 
 use crate::schema::challenge_records;
 use crate::{Connection, StoreError};
@@ -76,6 +78,25 @@ pub async fn count_values(conn: &mut Connection, account: AccountId, name: &str)
         .get_result(conn)
         .await?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// The values of this account that stand at the challenge names of these names or are about to, those that are to go and have not been seen to be gone included.
+pub async fn list_values(conn: &mut Connection, account: AccountId, names: &[DnsName]) -> Result<Vec<String>, StoreError> {
+    let at: Vec<String> = names.iter().map(|name| delegation::alias(name.base())).collect();
+    let values = challenge_records::table
+        .filter(challenge_records::account_id.eq(account.0).and(challenge_records::name.eq_any(at)))
+        .select(challenge_records::value);
+    Ok(values.load(conn).await?)
+}
+
+/// What an order wants to be seen: names and values.
+pub async fn list_order_values(conn: &mut Connection, account: AccountId, order: OrderId) -> Result<Vec<(String, String)>, StoreError> {
+    let wanted = challenge_records::table
+        .filter(challenge_records::account_id.eq(account.0).and(challenge_records::order_id.eq(order.0)))
+        .filter(challenge_records::unwanted_at.is_null())
+        .order((challenge_records::name, challenge_records::value))
+        .select((challenge_records::name, challenge_records::value));
+    Ok(wanted.load(conn).await?)
 }
 
 /// Says that an order wants nothing to be seen any more. Returns the zones in which it did until now, each once and in order, so that two

@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zonecert_domain::id::{AccountId, CertificateId, IssuanceId, OrderId};
 
-use crate::schema::events;
+use crate::schema::{accounts, events};
 use crate::{Connection, StoreError};
 
 /// How much an event asks for attention.
@@ -22,6 +22,9 @@ pub enum Level {
 }
 
 impl Level {
+    /// Every level, from the least to the most.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Error];
+
     /// The name in the API and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +35,7 @@ impl Level {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Info, Self::Warning, Self::Error].into_iter().find(|level| level.as_str() == text)
+        Self::ALL.into_iter().find(|level| level.as_str() == text)
     }
 }
 
@@ -83,6 +86,8 @@ pub struct Event {
     pub event: String,
     /// What happened, for people.
     pub message: String,
+    /// The certificate that it happened to.
+    pub certificate: Option<CertificateId>,
     /// The issuance.
     pub issuance: Option<IssuanceId>,
     /// The order.
@@ -125,36 +130,66 @@ pub async fn list_certificate_events(
     after: i64,
     limit: i64,
 ) -> Result<Vec<Event>, StoreError> {
-    type Row = (i64, DateTime<Utc>, String, String, String, Option<Uuid>, Option<Uuid>, serde_json::Value);
-
-    let rows = events::table
-        .filter(events::account_id.eq(account.0).and(events::certificate_id.eq(certificate.0)).and(events::number.gt(after)))
-        .order(events::number.asc())
+    let rows = after_number(account, after)
+        .filter(events::certificate_id.eq(certificate.0))
         .limit(limit)
-        .select((
-            events::number,
-            events::at,
-            events::level,
-            events::event,
-            events::message,
-            events::issuance_id,
-            events::order_id,
-            events::details,
-        ))
+        .select(COLUMNS)
         .load::<Row>(conn)
         .await?;
-    rows.into_iter()
-        .map(|(number, at, level, event, message, issuance, order, details)| {
-            Ok(Event {
-                number,
-                at,
-                level: Level::parse(&level).ok_or_else(|| StoreError::corrupt("events.level", level))?,
-                event,
-                message,
-                issuance: issuance.map(IssuanceId),
-                order: order.map(OrderId),
-                details,
-            })
-        })
-        .collect()
+    rows.into_iter().map(from_row).collect()
+}
+
+/// The events of an account after number `after`, oldest first, at most `limit`.
+pub async fn list_events(conn: &mut Connection, account: AccountId, after: i64, limit: i64) -> Result<Vec<Event>, StoreError> {
+    let rows = after_number(account, after).limit(limit).select(COLUMNS).load::<Row>(conn).await?;
+    rows.into_iter().map(from_row).collect()
+}
+
+/// The number of the account's latest event; 0 if there was none.
+pub async fn latest_number(conn: &mut Connection, account: AccountId) -> Result<i64, StoreError> {
+    Ok(accounts::table.filter(accounts::id.eq(account.0)).select(accounts::last_event_number).first(conn).await?)
+}
+
+#[diesel::dsl::auto_type]
+fn after_number(account: AccountId, after: i64) -> _ {
+    let account: Uuid = account.0;
+    events::table.filter(events::account_id.eq(account)).filter(events::number.gt(after)).order(events::number.asc())
+}
+
+type Row = (i64, DateTime<Utc>, String, String, String, Option<Uuid>, Option<Uuid>, Option<Uuid>, serde_json::Value);
+
+const COLUMNS: (
+    events::number,
+    events::at,
+    events::level,
+    events::event,
+    events::message,
+    events::certificate_id,
+    events::issuance_id,
+    events::order_id,
+    events::details,
+) = (
+    events::number,
+    events::at,
+    events::level,
+    events::event,
+    events::message,
+    events::certificate_id,
+    events::issuance_id,
+    events::order_id,
+    events::details,
+);
+
+fn from_row((number, at, level, event, message, certificate, issuance, order, details): Row) -> Result<Event, StoreError> {
+    Ok(Event {
+        number,
+        at,
+        level: Level::parse(&level).ok_or_else(|| StoreError::corrupt("events.level", level))?,
+        event,
+        message,
+        certificate: certificate.map(CertificateId),
+        issuance: issuance.map(IssuanceId),
+        order: order.map(OrderId),
+        details,
+    })
 }

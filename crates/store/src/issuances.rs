@@ -9,12 +9,15 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
+use serde_json::Value;
 use uuid::Uuid;
 use zonecert_domain::id::{AccountId, CertificateId, IssuanceId};
-use zonecert_domain::issuance::{IssuanceEvent, IssuanceProgress, IssuanceReason, IssuanceStatus};
+use zonecert_domain::issuance::{IssuanceEvent, IssuanceProgress, IssuanceReason, IssuanceStatus, cancel_gives_up_at};
 
+use crate::accounts::AccountStatus;
 use crate::orders::{self, Order};
-use crate::schema::issuances;
+use crate::renewal_schedule::reschedule_certificate;
+use crate::schema::{accounts, issuances};
 use crate::{Connection, StoreError};
 
 /// The right to work on an issuance, until somebody else takes it over.
@@ -39,6 +42,10 @@ pub struct Issuance {
     pub reason: IssuanceReason,
     /// Active, or how it ended.
     pub status: IssuanceStatus,
+    /// Whether its account may use the service.
+    pub account_status: AccountStatus,
+    /// The code of what failed last, while nothing has gone well since.
+    pub failure_code: Option<String>,
     /// Attempts that have failed.
     pub attempts: u32,
     /// Failures in a row of the step that is next.
@@ -47,6 +54,10 @@ pub struct Issuance {
     pub give_up_at: DateTime<Utc>,
     /// No step is taken before.
     pub next_wake_at: Option<DateTime<Utc>>,
+    /// Since when nobody wants its result any more.
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// Since when it is wished for.
+    pub created_at: DateTime<Utc>,
     /// The order that is not over.
     pub live_order: Option<Order>,
     /// The database's clock when this was read.
@@ -56,11 +67,16 @@ pub struct Issuance {
 impl Issuance {
     /// What [`zonecert_domain::issuance::next_step`] looks at.
     pub fn progress(&self) -> IssuanceProgress {
-        IssuanceProgress { status: self.status, next_wake_at: self.next_wake_at, live_order: self.live_order.as_ref().map(Order::progress) }
+        IssuanceProgress {
+            status: self.status,
+            next_wake_at: self.next_wake_at,
+            cancel_requested: self.cancel_requested_at.is_some(),
+            live_order: self.live_order.as_ref().map(Order::progress),
+        }
     }
 }
 
-/// Adds an issuance and sends the job for it, in this transaction.
+/// Adds an issuance and sends the job for it, in this transaction. While it is live, the certificate does not renew by itself.
 pub async fn insert_issuance(
     conn: &mut Connection,
     account: AccountId,
@@ -81,6 +97,7 @@ pub async fn insert_issuance(
         .execute(conn)
         .await?;
     wake(conn, id, Duration::ZERO).await?;
+    reschedule_certificate(conn, account, certificate).await?;
     Ok(id)
 }
 
@@ -95,6 +112,35 @@ pub async fn wake(conn: &mut Connection, id: IssuanceId, delay: Duration) -> Res
     Ok(woken.woken)
 }
 
+/// Says that nobody wants the result of a certificate's live issuance any more, and wakes it. Whoever works on it loses the lease at once: nothing
+/// that they find out is recorded any more. Whoever comes next takes the TXT values out, leaves the order, and has revoked what the CA may have
+/// made of it. Returns false when there is nothing to cancel. The transaction must be one to write ([`crate::Store::tenant_write`]).
+pub async fn request_cancel(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<bool, StoreError> {
+    let now = database_now(conn).await?;
+    let cancelled = diesel::update(
+        issuances::table
+            .filter(issuances::account_id.eq(account.0).and(issuances::certificate_id.eq(certificate.0)))
+            .filter(issuances::status.eq("active").and(issuances::cancel_requested_at.is_null())),
+    )
+    .set((
+        issuances::cancel_requested_at.eq(now),
+        issuances::give_up_at.eq(cancel_gives_up_at(now)),
+        issuances::attempts.eq(0),
+        issuances::step_failures.eq(0),
+        issuances::fence.eq(issuances::fence + 1),
+        issuances::lease_owner.eq(None::<String>),
+        issuances::lease_expires_at.eq(None::<DateTime<Utc>>),
+    ))
+    .returning(issuances::id)
+    .get_result::<Uuid>(conn)
+    .await
+    .optional()?;
+    match cancelled {
+        Some(id) => wake(conn, IssuanceId(id), Duration::ZERO).await,
+        None => Ok(false),
+    }
+}
+
 /// Takes the lease if the issuance is active, its time has come, and nobody holds it.
 pub async fn take_lease(
     conn: &mut Connection,
@@ -103,24 +149,41 @@ pub async fn take_lease(
     owner: &str,
     ttl: Duration,
 ) -> Result<Option<Lease>, StoreError> {
+    Ok(take_lease_from(conn, account, id, owner, ttl).await?.map(|(lease, _)| lease))
+}
+
+/// The same, and tells from whom it was taken over: whoever did not give it back before it ran out.
+pub async fn take_lease_from(
+    conn: &mut Connection,
+    account: AccountId,
+    id: IssuanceId,
+    owner: &str,
+    ttl: Duration,
+) -> Result<Option<(Lease, Option<String>)>, StoreError> {
     #[derive(QueryableByName)]
-    struct Fence {
+    struct Taken {
         #[diesel(sql_type = sql_types::BigInt)]
         fence: i64,
+        #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
+        previous_owner: Option<String>,
     }
 
     let taken = diesel::sql_query(
         "UPDATE issuances SET lease_owner = $2, lease_expires_at = now() + make_interval(secs => $3), fence = fence + 1
-         WHERE id = $1 AND status = 'active' AND next_wake_at <= now() AND (lease_expires_at IS NULL OR lease_expires_at <= now())
-         RETURNING fence",
+         FROM (SELECT id, lease_owner FROM issuances
+               WHERE id = $1 AND status = 'active' AND next_wake_at <= now()
+                   AND (lease_expires_at IS NULL OR lease_expires_at <= now() AND pg_postmaster_start_time() <= now() - make_interval(secs => $3))
+               FOR NO KEY UPDATE) AS due
+         WHERE issuances.id = due.id
+         RETURNING fence, due.lease_owner AS previous_owner",
     )
     .bind::<sql_types::Uuid, _>(id.0)
     .bind::<sql_types::Text, _>(owner)
     .bind::<sql_types::Double, _>(ttl.as_secs_f64())
-    .get_result::<Fence>(conn)
+    .get_result::<Taken>(conn)
     .await
     .optional()?;
-    Ok(taken.map(|row| Lease { account, issuance: id, fence: row.fence }))
+    Ok(taken.map(|row| (Lease { account, issuance: id, fence: row.fence }, row.previous_owner)))
 }
 
 /// Holds the lease for another `ttl`. Errors with [`StoreError::Stale`] when it is somebody else's.
@@ -144,9 +207,11 @@ pub async fn guard(conn: &mut Connection, lease: &Lease) -> Result<(), StoreErro
 
 /// An issuance, its live order and the database's clock.
 pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: IssuanceId) -> Result<Issuance, StoreError> {
-    type Row = (Uuid, String, String, i32, i32, DateTime<Utc>, Option<DateTime<Utc>>);
+    type Times = (DateTime<Utc>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, DateTime<Utc>);
+    type Row = (Uuid, String, String, i32, i32, Times, Option<Value>, String);
 
-    let (certificate, reason, status, attempts, step_failures, give_up_at, next_wake_at) = issuances::table
+    let (certificate, reason, status, attempts, step_failures, times, failure, account_status) = issuances::table
+        .inner_join(accounts::table.on(accounts::id.eq(issuances::account_id)))
         .filter(issuances::account_id.eq(account.0).and(issuances::id.eq(id.0)))
         .select((
             issuances::certificate_id,
@@ -154,11 +219,13 @@ pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: Issuanc
             issuances::status,
             issuances::attempts,
             issuances::step_failures,
-            issuances::give_up_at,
-            issuances::next_wake_at,
+            (issuances::give_up_at, issuances::next_wake_at, issuances::cancel_requested_at, issuances::created_at),
+            issuances::failure,
+            accounts::status,
         ))
         .first::<Row>(conn)
         .await?;
+    let (give_up_at, next_wake_at, cancel_requested_at, created_at) = times;
     let live_order = orders::find_live_order(conn, account, id).await?;
     let now = database_now(conn).await?;
     Ok(Issuance {
@@ -166,10 +233,14 @@ pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: Issuanc
         certificate: CertificateId(certificate),
         reason: IssuanceReason::parse(&reason).ok_or_else(|| StoreError::corrupt("issuances.reason", reason))?,
         status: IssuanceStatus::parse(&status).ok_or_else(|| StoreError::corrupt("issuances.status", status))?,
+        account_status: AccountStatus::parse(&account_status).ok_or_else(|| StoreError::corrupt("accounts.status", account_status))?,
+        failure_code: failure.and_then(|failure| failure["code"].as_str().map(str::to_owned)),
         attempts: attempts.unsigned_abs(),
         step_failures: step_failures.unsigned_abs(),
         give_up_at,
         next_wake_at,
+        cancel_requested_at,
+        created_at,
         live_order,
         now,
     })
@@ -187,15 +258,15 @@ pub async fn database_now(conn: &mut Connection) -> Result<DateTime<Utc>, StoreE
 
 /// A step was taken: forgets the failures in a row.
 pub async fn record_step_taken(conn: &mut Connection, lease: &Lease) -> Result<(), StoreError> {
-    diesel::update(held(*lease).filter(issuances::step_failures.ne(0)))
-        .set((issuances::step_failures.eq(0), issuances::failure.eq(None::<serde_json::Value>)))
+    diesel::update(held(*lease).filter(issuances::step_failures.ne(0).or(issuances::failure.is_not_null())))
+        .set((issuances::step_failures.eq(0), issuances::failure.eq(None::<Value>)))
         .execute(conn)
         .await?;
     Ok(())
 }
 
 /// A step could not be taken: the same step again after `delay`. The lease is kept.
-pub async fn record_step_failed(conn: &mut Connection, lease: &Lease, failure: serde_json::Value) -> Result<(), StoreError> {
+pub async fn record_step_failed(conn: &mut Connection, lease: &Lease, failure: Value) -> Result<(), StoreError> {
     let changed = diesel::update(held(*lease))
         .set((issuances::step_failures.eq(issuances::step_failures + 1), issuances::failure.eq(failure)))
         .execute(conn)
@@ -204,11 +275,18 @@ pub async fn record_step_failed(conn: &mut Connection, lease: &Lease, failure: s
 }
 
 /// An attempt failed: rests until the next, gives the lease back and sends the job for then.
-pub async fn rest(conn: &mut Connection, lease: &Lease, delay: Duration, failure: serde_json::Value) -> Result<(), StoreError> {
+pub async fn rest(conn: &mut Connection, lease: &Lease, delay: Duration, failure: Value) -> Result<(), StoreError> {
     let changed = diesel::update(held(*lease))
         .set((issuances::attempts.eq(issuances::attempts + 1), issuances::step_failures.eq(0), issuances::failure.eq(failure)))
         .execute(conn)
         .await?;
+    changed_one(changed)?;
+    release(conn, lease, delay).await
+}
+
+/// Nothing is to be attempted for now, and nothing has failed: gives the lease back, says why, and looks again after `delay` unless somebody wakes it.
+pub async fn stand_by(conn: &mut Connection, lease: &Lease, delay: Duration, why: Value) -> Result<(), StoreError> {
+    let changed = diesel::update(held(*lease)).set((issuances::step_failures.eq(0), issuances::failure.eq(why))).execute(conn).await?;
     changed_one(changed)?;
     release(conn, lease, delay).await
 }
@@ -225,7 +303,7 @@ pub async fn release(conn: &mut Connection, lease: &Lease, delay: Duration) -> R
 }
 
 /// Ends an issuance for good and gives the lease back.
-pub async fn end(conn: &mut Connection, lease: &Lease, event: IssuanceEvent, failure: Option<serde_json::Value>) -> Result<(), StoreError> {
+pub async fn end(conn: &mut Connection, lease: &Lease, event: IssuanceEvent, failure: Option<Value>) -> Result<(), StoreError> {
     let ended = IssuanceStatus::Active.after(event).filter(|status| status.is_terminal()).ok_or(StoreError::Stale)?;
     let changed = diesel::update(held(*lease))
         .set((

@@ -1,18 +1,27 @@
 //! A certificate as its issuance sees it: what is asked for, whether that still stands, and what becomes of its state.
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use serde_json::json;
 use uuid::Uuid;
-use zonecert_domain::certificate::{CertificateFacts, LiveIssuance, NewestVersion};
-use zonecert_domain::id::{AccountId, CertificateId, VersionId};
+use zonecert_domain::certificate::{CertificateFacts, CertificateStatus, LiveIssuance, NewestVersion};
+use zonecert_domain::id::{AccountId, CertificateId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
+use zonecert_domain::renewal::ZoneStanding;
 
 use crate::accounts::{self, Account};
 use crate::certificates::KeyPolicy;
+use crate::events::{self, Level, NewEvent};
 use crate::issuances::database_now;
-use crate::schema::{certificate_names, certificates, versions, zones};
+use crate::renewal_schedule::reschedule_certificate;
+use crate::schema::{certificate_names, certificates, events as event_rows, issuances, orders, versions, zones};
+use crate::zones::ZoneMode;
 use crate::{Connection, StoreError};
+
+/// The event of a certificate whose version in use has run out.
+const EXPIRED: &str = "expired";
 
 /// What an issuance is asked for.
 #[derive(Clone, Debug)]
@@ -21,8 +30,12 @@ pub struct Subject {
     pub account: Account,
     /// Name of the zone.
     pub zone: String,
-    /// Whether the zone is still the account's and proven.
-    pub zone_verified: bool,
+    /// The zone.
+    pub zone_id: ZoneId,
+    /// Where its records live.
+    pub zone_mode: ZoneMode,
+    /// Whether it is still the account's and proven.
+    pub zone_standing: ZoneStanding,
     /// Every name, the domain first.
     pub names: Vec<String>,
     /// `production` or `staging`: which of the CA's directories.
@@ -47,6 +60,9 @@ pub enum Environment {
 }
 
 impl Environment {
+    /// Every environment.
+    pub const ALL: [Self; 2] = [Self::Production, Self::Staging];
+
     /// The name in the API and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,15 +73,16 @@ impl Environment {
 
     /// Reads the name that [`Self::as_str`] writes.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Production, Self::Staging].into_iter().find(|environment| environment.as_str() == text)
+        Self::ALL.into_iter().find(|environment| environment.as_str() == text)
     }
 }
 
 /// What an issuance of this certificate is asked for, now.
 pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<Subject, StoreError> {
-    type Row = (String, String, String, bool, Option<DateTime<Utc>>, String, String, Option<DateTime<Utc>>);
+    type ZoneRow = (Uuid, String, String, String, Option<DateTime<Utc>>);
+    type Row = (String, String, String, bool, Option<DateTime<Utc>>, ZoneRow);
 
-    let (environment, key_algorithm, key_policy, auto_renew, deleted_at, zone, zone_status, zone_deleted_at) = certificates::table
+    let (environment, key_algorithm, key_policy, auto_renew, deleted_at, zone) = certificates::table
         .inner_join(zones::table.on(zones::account_id.eq(certificates::account_id).and(zones::id.nullable().eq(certificates::zone_id))))
         .filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0)))
         .select((
@@ -74,12 +91,11 @@ pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate:
             certificates::key_policy,
             certificates::auto_renew,
             certificates::deleted_at,
-            zones::name,
-            zones::status,
-            zones::deleted_at,
+            (zones::id, zones::name, zones::mode, zones::status, zones::deleted_at),
         ))
         .first::<Row>(conn)
         .await?;
+    let (zone_id, zone, zone_mode, zone_status, zone_deleted_at) = zone;
     let names = certificate_names::table
         .filter(certificate_names::account_id.eq(account.0).and(certificate_names::certificate_id.eq(certificate.0)))
         .order(certificate_names::position)
@@ -89,7 +105,13 @@ pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate:
     Ok(Subject {
         account: accounts::get_account(conn, account).await?,
         zone,
-        zone_verified: zone_status == "verified" && zone_deleted_at.is_none(),
+        zone_id: ZoneId(zone_id),
+        zone_mode: ZoneMode::parse(&zone_mode).ok_or_else(|| StoreError::corrupt("zones.mode", zone_mode))?,
+        zone_standing: match (zone_status.as_str(), zone_deleted_at) {
+            (_, Some(_)) => ZoneStanding::Deleted,
+            ("verified", None) => ZoneStanding::Verified,
+            _ => ZoneStanding::Lost,
+        },
         names,
         environment: Environment::parse(&environment).ok_or_else(|| StoreError::corrupt("certificates.environment", environment))?,
         key_algorithm: KeyAlgorithm::parse(&key_algorithm)
@@ -107,13 +129,14 @@ pub enum Outcome {
     Running,
     /// An attempt failed; another one will be made. Holds what people are shown.
     Waiting(serde_json::Value),
-    /// It failed for good. Holds what people are shown.
+    /// It failed for good, and has ended on record. Holds what people are shown.
     Failed(serde_json::Value),
-    /// It was cancelled.
+    /// It was cancelled, and has ended on record.
     Cancelled,
 }
 
-/// Stores the state that follows for the certificate.
+/// Stores the state that follows for the certificate, and where its issuance is over, when it renews by itself from then on. One that was
+/// deleted stays as it is.
 pub async fn record_outcome(
     conn: &mut Connection,
     account: AccountId,
@@ -127,8 +150,9 @@ pub async fn record_outcome(
         Outcome::Failed(error) => (LiveIssuance::None, true, Some(error)),
         Outcome::Cancelled => (LiveIssuance::None, true, None),
     };
-    let status = CertificateFacts { issuance, version: newest, last_issuance_failed }.status(database_now(conn).await?);
-    diesel::update(certificates::table.filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0))))
+    let now = database_now(conn).await?;
+    let status = CertificateFacts { issuance, version: newest, last_issuance_failed }.status(now);
+    diesel::update(undeleted(account, certificate))
         .set((
             certificates::status.eq(status.as_str()),
             last_error.map(|error| certificates::last_error.eq(error)),
@@ -136,7 +160,115 @@ pub async fn record_outcome(
         ))
         .execute(conn)
         .await?;
+    if issuance != LiveIssuance::Running {
+        announce_expiry(conn, account, certificate, newest, now).await?;
+    }
+    if issuance == LiveIssuance::None {
+        reschedule_certificate(conn, account, certificate).await?;
+    }
     Ok(())
+}
+
+/// Adds to what people are shown of a failure what was found out about it since. Returns whether it is still what they are shown: of another attempt it
+/// would say nothing.
+pub async fn add_findings(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    last_error: &serde_json::Value,
+    findings: &serde_json::Value,
+) -> Result<bool, StoreError> {
+    let mut with_findings = last_error.clone();
+    with_findings["findings"] = findings.clone();
+    let updated = diesel::update(undeleted(account, certificate).filter(certificates::last_error.eq(last_error)))
+        .set((certificates::last_error.eq(with_findings), certificates::updated_at.eq(diesel::dsl::now)))
+        .execute(conn)
+        .await?;
+    Ok(updated == 1)
+}
+
+/// Stores what follows for a certificate when one of its versions was revoked. One that was deleted stays as it is.
+pub async fn record_revoked(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<(), StoreError> {
+    let version = find_current(conn, account, certificate).await?;
+    record_facts(conn, account, certificate, version).await
+}
+
+/// Stores that the version in use is past its end, if it is. A certificate with an order under way stays `validating` until that is over.
+/// Returns whether anything has changed.
+pub async fn record_expired(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<bool, StoreError> {
+    let issued = certificates::status.eq(CertificateStatus::Issued.as_str());
+    let is_issued: bool = diesel::select(exists(undeleted(account, certificate).filter(issued))).get_result(conn).await?;
+    let version = find_current(conn, account, certificate).await?;
+    let now = database_now(conn).await?;
+    if !version.is_some_and(|version| is_issued && version.not_after < now) {
+        return Ok(false);
+    }
+    record_facts(conn, account, certificate, version).await?;
+    announce_expiry(conn, account, certificate, version, now).await?;
+    Ok(true)
+}
+
+/// Tells people, once, that the version in use has run out and that there is nothing valid.
+async fn announce_expiry(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    version: Option<NewestVersion>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let Some(over) = version.filter(|version| !version.revoked && version.not_after < now) else { return Ok(()) };
+    let told = event_rows::table
+        .filter(event_rows::account_id.eq(account.0).and(event_rows::certificate_id.eq(certificate.0)))
+        .filter(event_rows::event.eq(EXPIRED).and(event_rows::at.ge(over.not_after)));
+    let is_there: bool = diesel::select(exists(undeleted(account, certificate))).get_result(conn).await?;
+    if !is_there || diesel::select(exists(told)).get_result(conn).await? {
+        return Ok(());
+    }
+    let event = NewEvent {
+        level: Level::Warning,
+        certificate: Some(certificate),
+        details: json!({ "expires_at": over.not_after }),
+        ..NewEvent::info(EXPIRED, format!("the certificate was valid until {}", over.not_after.format("%Y-%m-%d %H:%M:%S UTC")))
+    };
+    events::record(conn, account, event).await?;
+    Ok(())
+}
+
+/// Stores the state that follows from the version in use and from the live issuance as it stands, and when the certificate renews.
+async fn record_facts(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    version: Option<NewestVersion>,
+) -> Result<(), StoreError> {
+    let active = issuances::table
+        .filter(issuances::account_id.eq(account.0).and(issuances::certificate_id.eq(certificate.0)))
+        .filter(issuances::status.eq("active"));
+    let order_is_live: Option<bool> = active
+        .select(exists(orders::table.filter(orders::issuance_id.eq(issuances::id).and(orders::finished_at.is_null()))))
+        .first(conn)
+        .await
+        .optional()?;
+    let issuance = match order_is_live {
+        None => LiveIssuance::None,
+        Some(false) => LiveIssuance::Waiting,
+        Some(true) => LiveIssuance::Running,
+    };
+    let status = CertificateFacts { issuance, version, last_issuance_failed: false }.status(database_now(conn).await?);
+    diesel::update(undeleted(account, certificate))
+        .set((certificates::status.eq(status.as_str()), certificates::updated_at.eq(diesel::dsl::now)))
+        .execute(conn)
+        .await?;
+    reschedule_certificate(conn, account, certificate).await
+}
+
+#[diesel::dsl::auto_type]
+fn undeleted(account: AccountId, certificate: CertificateId) -> _ {
+    let (account, certificate): (Uuid, Uuid) = (account.0, certificate.0);
+    certificates::table
+        .filter(certificates::account_id.eq(account))
+        .filter(certificates::id.eq(certificate))
+        .filter(certificates::deleted_at.is_null())
 }
 
 /// A version that has just been stored becomes the certificate's current one, and its issuance is over.
@@ -146,11 +278,10 @@ pub struct Issued {
     pub version: VersionId,
     /// The end of its validity.
     pub not_after: DateTime<Utc>,
-    /// When it will renew by itself; none where that is not wished or the plan forbids it.
-    pub next_renewal_at: Option<DateTime<Utc>>,
 }
 
-/// Stores the state of a certificate that has been issued.
+/// Stores the state of a certificate that has been issued and whose issuance has ended on record, and when it renews by itself. What the CA said
+/// of the version before holds no more; it is asked about the new one at once (RFC 9773 §4.3).
 pub async fn record_issued(
     conn: &mut Connection,
     account: AccountId,
@@ -166,14 +297,18 @@ pub async fn record_issued(
             certificates::current_version_id.eq(issued.version.0),
             certificates::issued_at.eq(now),
             certificates::expires_at.eq(issued.not_after),
-            certificates::next_renewal_at.eq(issued.next_renewal_at),
-            certificates::renewal_due_at.eq(issued.next_renewal_at),
+            certificates::renewal_info_start.eq(None::<DateTime<Utc>>),
+            certificates::renewal_info_end.eq(None::<DateTime<Utc>>),
+            certificates::renewal_info_explanation_url.eq(None::<String>),
+            certificates::renewal_info_checked_at.eq(None::<DateTime<Utc>>),
+            certificates::renewal_info_due_at.eq(now),
+            certificates::renewal_info_failures.eq(0),
             certificates::last_error.eq(None::<serde_json::Value>),
             certificates::updated_at.eq(now),
         ))
         .execute(conn)
         .await?;
-    Ok(())
+    reschedule_certificate(conn, account, certificate).await
 }
 
 async fn find_current(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<Option<NewestVersion>, StoreError> {

@@ -1,4 +1,5 @@
-//! Before the tenant is known: whose is this e-mail address, refresh token or API token? For [`crate::Store::platform`].
+//! Before the tenant is known: whose is this e-mail address, refresh token, or link of a mail? For [`crate::Store::platform`].
+//! (Whose an API token is, [`crate::api_tokens::read_usable`] finds out in the question that reads it.)
 //!
 //! These call functions of the database that see every tenant and answer with identifiers alone (`docs/adr/0003-row-level-security.md`).
 
@@ -7,8 +8,9 @@ use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zonecert_domain::email::Email;
-use zonecert_domain::id::{AccountId, TokenId, UserId};
+use zonecert_domain::id::{AccountId, InvitationId, UserId};
 
+use crate::email_tokens::EmailTokenId;
 use crate::refresh_tokens::RefreshTokenId;
 use crate::{Connection, StoreError};
 
@@ -24,10 +26,16 @@ pub async fn find_refresh_token(conn: &mut Connection, sha256: &[u8; 32]) -> Res
     Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), RefreshTokenId(found.id))))
 }
 
-/// The API token with this SHA-256, usable or not.
-pub async fn find_api_token(conn: &mut Connection, sha256: &[u8; 32]) -> Result<Option<(AccountId, TokenId)>, StoreError> {
-    let query = diesel::sql_query("SELECT account_id, id FROM lookup_api_token($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
-    Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), TokenId(found.id))))
+/// The token of a mail with this SHA-256, usable or not.
+pub async fn find_email_token(conn: &mut Connection, sha256: &[u8; 32]) -> Result<Option<(AccountId, EmailTokenId)>, StoreError> {
+    let query = diesel::sql_query("SELECT account_id, id FROM lookup_email_token($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
+    Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), EmailTokenId(found.id))))
+}
+
+/// The invitation whose token has this SHA-256, open or not.
+pub async fn find_invitation(conn: &mut Connection, sha256: &[u8; 32]) -> Result<Option<(AccountId, InvitationId)>, StoreError> {
+    let query = diesel::sql_query("SELECT account_id, id FROM lookup_invitation($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
+    Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), InvitationId(found.id))))
 }
 
 #[derive(diesel::QueryableByName)]

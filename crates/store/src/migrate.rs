@@ -99,13 +99,15 @@ const CHANGED_BY_ANOTHER: &str = "tuple concurrently updated";
 /// Each refusal means that another got through, so this many have done so before we say that something is wrong.
 const MOST_REFUSALS: u32 = 100;
 
-/// The two roles that log in.
+/// The roles that log in.
 #[derive(Clone, Copy, Debug)]
 pub enum LoginRole {
     /// `zonecert_api`.
     Api,
     /// `zonecert_worker`.
     Worker,
+    /// `zonecert_admin`.
+    Admin,
 }
 
 impl LoginRole {
@@ -113,6 +115,7 @@ impl LoginRole {
         match self {
             Self::Api => "zonecert_api",
             Self::Worker => "zonecert_worker",
+            Self::Admin => "zonecert_admin",
         }
     }
 }

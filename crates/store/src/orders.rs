@@ -24,6 +24,8 @@ pub struct Order {
     pub url: Option<String>,
     /// The names that are asked for, the domain first.
     pub names: Vec<String>,
+    /// The certificate that it says it replaces (RFC 9773 §5), by its identifier there.
+    pub replaces: Option<String>,
     /// The key of its request.
     pub key_version: Option<KeyVersionId>,
     /// Its request: PKCS#10 in DER.
@@ -92,28 +94,44 @@ pub struct Authorization {
     pub polls: u32,
 }
 
+/// What the CA will be asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct NewOrder<'a> {
+    /// The wish that it is for.
+    pub issuance: IssuanceId,
+    /// The certificate.
+    pub certificate: CertificateId,
+    /// The CA's directory.
+    pub directory_url: &'a str,
+    /// The names, the domain first.
+    pub names: &'a [String],
+    /// The certificate that it replaces (RFC 9773 §5), by its identifier there.
+    pub replaces: Option<&'a str>,
+}
+
 /// Writes down the intent of an order, before the CA hears of it.
-pub async fn insert_order(
-    conn: &mut Connection,
-    account: AccountId,
-    issuance: IssuanceId,
-    certificate: CertificateId,
-    directory_url: &str,
-    names: &[String],
-) -> Result<OrderId, StoreError> {
+pub async fn insert_order(conn: &mut Connection, account: AccountId, new: &NewOrder<'_>) -> Result<OrderId, StoreError> {
     let id = OrderId::new();
     diesel::insert_into(orders::table)
         .values((
             orders::id.eq(id.0),
             orders::account_id.eq(account.0),
-            orders::issuance_id.eq(issuance.0),
-            orders::certificate_id.eq(certificate.0),
-            orders::directory_url.eq(directory_url),
-            orders::names.eq(names),
+            orders::issuance_id.eq(new.issuance.0),
+            orders::certificate_id.eq(new.certificate.0),
+            orders::directory_url.eq(new.directory_url),
+            orders::names.eq(new.names),
+            orders::replaces.eq(new.replaces),
         ))
         .execute(conn)
         .await?;
     Ok(id)
+}
+
+/// The CA does not take the order as a replacement: it is placed without saying so. Errors with [`StoreError::Stale`] once it is placed.
+pub async fn forget_replaces(conn: &mut Connection, account: AccountId, order: OrderId) -> Result<(), StoreError> {
+    let intended = orders::account_id.eq(account.0).and(orders::id.eq(order.0)).and(orders::status.eq(OrderStatus::Intended.as_str()));
+    let changed = diesel::update(orders::table.filter(intended)).set(orders::replaces.eq(None::<String>)).execute(conn).await?;
+    if changed == 1 { Ok(()) } else { Err(StoreError::Stale) }
 }
 
 /// The order of an issuance that is not over.
@@ -125,6 +143,7 @@ pub(crate) async fn find_live_order(conn: &mut Connection, account: AccountId, i
         directory_url: String,
         url: Option<String>,
         names: Vec<String>,
+        replaces: Option<String>,
         key_version_id: Option<Uuid>,
         csr: Option<Vec<u8>>,
         presented_at: Option<DateTime<Utc>>,
@@ -140,6 +159,7 @@ pub(crate) async fn find_live_order(conn: &mut Connection, account: AccountId, i
             orders::directory_url,
             orders::url,
             orders::names,
+            orders::replaces,
             orders::key_version_id,
             orders::csr,
             orders::presented_at,
@@ -157,6 +177,7 @@ pub(crate) async fn find_live_order(conn: &mut Connection, account: AccountId, i
         directory_url: row.directory_url,
         url: row.url,
         names: row.names,
+        replaces: row.replaces,
         key_version: row.key_version_id.map(KeyVersionId),
         csr: row.csr,
         presented_at: row.presented_at,

@@ -1,6 +1,8 @@
 //! Data keys of the platform itself: they seal what belongs to no tenant, such as ACME accounts and keys in stock.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zonecert_pki::seal::{DataKey, KeyOwner, MasterKeys, WrappedDataKey};
@@ -48,8 +50,27 @@ async fn insert_platform_data_key(conn: &mut Connection, masters: &MasterKeys) -
     Ok(key)
 }
 
-type Row = (Uuid, String, Vec<u8>);
+/// Makes the data key that takes the place of the others, where the newest was made before this moment. Its age is that of this moment and not of the
+/// transaction, which may have waited for another that did the same.
+pub(crate) async fn ensure_newer(conn: &mut Connection, masters: &MasterKeys, before: DateTime<Utc>) -> Result<(), StoreError> {
+    diesel::sql_query("SELECT pg_advisory_xact_lock(hashtext('platform_data_keys'))").execute(conn).await?;
+    let newest =
+        platform_data_keys::table.select(diesel::dsl::max(platform_data_keys::created_at)).first::<Option<DateTime<Utc>>>(conn).await?;
+    if newest.is_none_or(|newest| newest >= before) {
+        return Ok(());
+    }
+    let wrapped = masters.wrap(&DataKey::generate()?, KeyOwner::Platform)?;
+    diesel::sql_query("INSERT INTO platform_data_keys (id, master_key_id, wrapped, created_at) VALUES ($1, $2, $3, clock_timestamp())")
+        .bind::<sql_types::Uuid, _>(wrapped.data_key_id)
+        .bind::<sql_types::Text, _>(wrapped.master_key_id)
+        .bind::<sql_types::Bytea, _>(wrapped.bytes)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
 
-fn unwrap(masters: &MasterKeys, (data_key_id, master_key_id, bytes): Row) -> Result<DataKey, StoreError> {
+pub(crate) type Row = (Uuid, String, Vec<u8>);
+
+pub(crate) fn unwrap(masters: &MasterKeys, (data_key_id, master_key_id, bytes): Row) -> Result<DataKey, StoreError> {
     Ok(masters.unwrap(&WrappedDataKey { data_key_id, master_key_id, bytes }, KeyOwner::Platform)?)
 }

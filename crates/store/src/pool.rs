@@ -4,6 +4,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use diesel::ConnectionError;
+use diesel_async::methods::LoadQuery;
+use diesel_async::pooled_connection::bb8::PooledConnection;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use futures::FutureExt;
@@ -12,6 +14,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 use zonecert_domain::id::AccountId;
 
+use crate::shared_connections::SharedConnections;
+use crate::tenant_query::TenantQuery;
 use crate::{Connection, StoreError};
 
 /// A transaction's body: an async closure whose future can move between threads.
@@ -33,11 +37,14 @@ where
 /// The database as one role sees it: a pool of connections.
 #[derive(Clone)]
 pub struct Store {
+    url: Arc<str>,
+    patience: Duration,
+    shared: Arc<SharedConnections>,
     pool: bb8::Pool<AsyncDieselConnectionManager<Connection>>,
 }
 
 impl Store {
-    /// Opens a pool of up to `max_connections`. Must be called on the async runtime, and waits for no connection: a database that is down is an error at first use, so that a process
+    /// Opens a pool of up to `max_connections`, beside which questions share a few ([`SharedConnections`]). Must be called on the async runtime, and waits for no connection: a database that is down is an error at first use, so that a process
     /// can start before its database. A connection is waited for up to `patience`.
     ///
     /// TLS is used as `sslmode` in the URL says (`prefer` by default), with the roots of the operating system.
@@ -59,7 +66,7 @@ impl Store {
             .test_on_check_out(true)
             .idle_timeout(Some(Duration::from_mins(5)))
             .build_unchecked(manager);
-        Ok(Self { pool })
+        Ok(Self { url: database_url.into(), patience, shared: Arc::new(SharedConnections::new()), pool })
     }
 
     /// Runs `body` in a transaction of the tenant, to read.
@@ -70,6 +77,31 @@ impl Store {
         E: From<StoreError> + Send,
     {
         self.transaction(Some((account, false)), body).await
+    }
+
+    /// Asks one question as a tenant, in one round trip. Where the connection is lost on the way, it is asked once more over a new one: it changes nothing.
+    pub(crate) async fn ask<R, T, Q>(&self, question: TenantQuery<T, Q>) -> Result<Vec<R>, StoreError>
+    where
+        R: Send,
+        TenantQuery<T, Q>: for<'c, 'q> LoadQuery<'q, &'c Connection, R> + Clone + Send,
+    {
+        match self.ask_once(question.clone()).await {
+            Err(StoreError::Unavailable(_)) => self.ask_once(question).await,
+            answered => answered,
+        }
+    }
+
+    async fn ask_once<R, T, Q>(&self, question: TenantQuery<T, Q>) -> Result<Vec<R>, StoreError>
+    where
+        R: Send,
+        TenantQuery<T, Q>: for<'c, 'q> LoadQuery<'q, &'c Connection, R> + Send,
+    {
+        let conn = self.shared.get(&self.url, self.patience).await?;
+        let answered = question.load(&mut &*conn).await.map_err(StoreError::from);
+        if matches!(answered, Err(StoreError::Unavailable(_))) {
+            self.shared.discard(&conn);
+        }
+        answered
     }
 
     /// Runs `body` in a transaction of the tenant, to write. The account's row is locked first, so that whatever is counted or numbered per
@@ -102,7 +134,7 @@ impl Store {
         R: Send,
         E: From<StoreError> + Send,
     {
-        let mut conn = self.pool.get().await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let mut conn = self.get().await?;
         // The error of the body travels beside the transaction's own, so that `E` need not know diesel.
         let outcome = conn
             .transaction::<R, Ended<E>, _>(async move |conn| {
@@ -118,10 +150,47 @@ impl Store {
         })
     }
 
+    async fn get(&self) -> Result<PooledConnection<'_, Connection>, StoreError> {
+        self.pool.get().await.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    /// How the pool stands.
+    pub fn pool_state(&self) -> PoolState {
+        let state = self.pool.state();
+        let counts = state.statistics;
+        PoolState {
+            connections: state.connections,
+            idle: state.idle_connections,
+            waited: counts.get_waited,
+            timed_out: counts.get_timed_out,
+            waited_for: counts.get_wait_time,
+        }
+    }
+
+    /// A connection of its own, beside the pool, for something that lasts.
+    pub(crate) async fn connect_apart(&self) -> Result<Connection, StoreError> {
+        connect(&self.url).await
+    }
+
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.platform(async |conn| diesel::sql_query("SELECT 1").execute(conn).await.map(drop).map_err(StoreError::from)).await
     }
+}
+
+/// How a pool of connections stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolState {
+    /// Connections, idle ones included.
+    pub connections: u32,
+    /// Connections that nobody uses.
+    pub idle: u32,
+    /// How often one had to be waited for, since the start.
+    pub waited: u64,
+    /// How often the patience has run out.
+    pub timed_out: u64,
+    /// How long was waited, all together.
+    pub waited_for: Duration,
 }
 
 enum Ended<E> {

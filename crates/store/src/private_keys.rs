@@ -1,14 +1,16 @@
 //! Private keys as resources, and the generations of their material.
 
+use diesel::dsl::{exists, not};
 use diesel::prelude::*;
+use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 use zonecert_domain::id::{AccountId, CertificateId, KeyId, KeyVersionId};
-use zonecert_domain::key::KeyAlgorithm;
+use zonecert_domain::revocation::RevocationReason;
 use zonecert_pki::seal::{Binding, KeyOwner, MasterKeys};
 
-use crate::schema::{certificates, key_versions, private_keys};
+use crate::schema::{certificates, data_keys as data_keys_table, key_versions, orders, private_keys, revocations};
 use crate::{Connection, StoreError, data_keys};
 
 /// The key of a certificate; made and named like the certificate where there is none yet (requirements S0.4).
@@ -75,17 +77,16 @@ pub async fn insert_key_version(
     Ok(id)
 }
 
-/// The newest material of a key that was made with this algorithm and not destroyed, for a key that is kept across renewals.
-pub async fn find_newest_key_version(
-    conn: &mut Connection,
-    account: AccountId,
-    key: KeyId,
-    algorithm: KeyAlgorithm,
-) -> Result<Option<KeyVersionId>, StoreError> {
+/// The newest material of a key, for one that is kept across renewals. What was destroyed is none, and neither is what somebody wished to have
+/// revoked because others may have it.
+pub async fn find_newest_key_version(conn: &mut Connection, account: AccountId, key: KeyId) -> Result<Option<KeyVersionId>, StoreError> {
+    let compromised = revocations::table
+        .inner_join(orders::table.on(orders::account_id.eq(revocations::account_id).and(orders::id.eq(revocations::order_id))))
+        .filter(revocations::account_id.eq(account.0).and(orders::key_version_id.eq(key_versions::id.nullable())))
+        .filter(revocations::reason.eq(i32::from(RevocationReason::KeyCompromise.number())));
     let id = key_versions::table
-        .inner_join(private_keys::table.on(private_keys::id.eq(key_versions::private_key_id)))
         .filter(key_versions::account_id.eq(account.0).and(key_versions::private_key_id.eq(key.0)))
-        .filter(private_keys::algorithm.eq(algorithm.as_str()).and(key_versions::destroyed_at.is_null()))
+        .filter(key_versions::destroyed_at.is_null().and(not(exists(compromised))))
         .order(key_versions::created_at.desc())
         .select(key_versions::id)
         .first::<Uuid>(conn)
@@ -101,14 +102,18 @@ pub async fn open_key_version(
     account: AccountId,
     id: KeyVersionId,
 ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-    let (data_key_id, sealed) = key_versions::table
+    // Both in one statement: between two of them it may be sealed anew, and the data key destroyed.
+    let (sealed, row) = key_versions::table
+        .inner_join(
+            data_keys_table::table
+                .on(data_keys_table::account_id.eq(key_versions::account_id).and(data_keys_table::id.eq(key_versions::data_key_id))),
+        )
         .filter(key_versions::account_id.eq(account.0).and(key_versions::id.eq(id.0)))
-        .select((key_versions::data_key_id, key_versions::sealed))
-        .first::<(Uuid, Option<Vec<u8>>)>(conn)
+        .filter(key_versions::sealed.is_not_null().and(data_keys_table::wrapped.is_not_null()))
+        .select((key_versions::sealed.assume_not_null(), data_keys::columns()))
+        .first::<(Vec<u8>, data_keys::Row)>(conn)
         .await?;
-    let sealed = sealed.ok_or(StoreError::NotFound)?;
-    let data_key = data_keys::get_data_key(conn, masters, account, data_key_id).await?;
-    Ok(data_key.open(&sealed, &binding(account, id))?)
+    Ok(data_keys::unwrap(masters, account, row)?.open(&sealed, &binding(account, id))?)
 }
 
 /// The SHA-256 of the public key (its `SubjectPublicKeyInfo` in DER) that belongs to this material.
@@ -121,6 +126,41 @@ pub async fn get_public_key_sha256(conn: &mut Connection, account: AccountId, id
     hash.try_into().map_err(|hash: Vec<u8>| StoreError::corrupt("key_versions.public_key_sha256", format!("{} bytes", hash.len())))
 }
 
-fn binding(account: AccountId, row: KeyVersionId) -> Binding<'static> {
+/// Destroys the material of a deleted certificate's keys, and frees the names of keys that nothing is left of (requirements X8).
+///
+/// What is still needed stays: by a version or as the key of a certificate that was not deleted, by an order that is under way, or for a
+/// revocation that the CA has not confirmed. So this can be called whenever one of these has ended, and be repeated. Returns how many were destroyed.
+pub async fn destroy_unused(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<usize, StoreError> {
+    let destroyed = diesel::sql_query(
+        "UPDATE key_versions SET sealed = NULL, destroyed_at = now()
+         WHERE account_id = $1 AND destroyed_at IS NULL
+             AND id IN (SELECT key_version_id FROM versions WHERE account_id = $1 AND certificate_id = $2
+                        UNION SELECT key_version_id FROM orders WHERE account_id = $1 AND certificate_id = $2)
+             AND NOT EXISTS (SELECT FROM certificates WHERE account_id = $1 AND private_key_id = key_versions.private_key_id AND deleted_at IS NULL)
+             AND NOT EXISTS (SELECT FROM versions JOIN certificates ON certificates.id = versions.certificate_id
+                             WHERE versions.account_id = $1 AND versions.key_version_id = key_versions.id AND certificates.deleted_at IS NULL)
+             AND NOT EXISTS (SELECT FROM orders WHERE account_id = $1 AND key_version_id = key_versions.id AND finished_at IS NULL)
+             AND NOT EXISTS (SELECT FROM revocations JOIN orders ON orders.id = revocations.order_id
+                             WHERE revocations.account_id = $1 AND revocations.status = 'active' AND orders.key_version_id = key_versions.id)",
+    )
+    .bind::<sql_types::Uuid, _>(account.0)
+    .bind::<sql_types::Uuid, _>(certificate.0)
+    .execute(conn)
+    .await?;
+    diesel::sql_query(
+        "UPDATE private_keys SET deleted_at = now()
+         WHERE account_id = $1 AND deleted_at IS NULL
+             AND id = (SELECT private_key_id FROM certificates WHERE account_id = $1 AND id = $2 AND deleted_at IS NOT NULL)
+             AND NOT EXISTS (SELECT FROM certificates WHERE account_id = $1 AND private_key_id = private_keys.id AND deleted_at IS NULL)
+             AND NOT EXISTS (SELECT FROM key_versions WHERE account_id = $1 AND private_key_id = private_keys.id AND destroyed_at IS NULL)",
+    )
+    .bind::<sql_types::Uuid, _>(account.0)
+    .bind::<sql_types::Uuid, _>(certificate.0)
+    .execute(conn)
+    .await?;
+    Ok(destroyed)
+}
+
+pub(crate) fn binding(account: AccountId, row: KeyVersionId) -> Binding<'static> {
     Binding { owner: KeyOwner::Account(account.0), table: "key_versions", row: row.0, purpose: "private_key" }
 }

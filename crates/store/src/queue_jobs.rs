@@ -7,6 +7,17 @@ use diesel_async::RunQueryDsl;
 
 use crate::{Connection, StoreError};
 
+/// Sends a job that no change calls for but the time. Whoever comes first with a key sends it, the others do nothing.
+pub async fn enqueue(conn: &mut Connection, queue: &str, payload: &serde_json::Value, key: &str) -> Result<(), StoreError> {
+    diesel::sql_query("SELECT enqueue_job($1, $2, $3, now())")
+        .bind::<sql_types::Text, _>(queue)
+        .bind::<sql_types::Jsonb, _>(payload)
+        .bind::<sql_types::Text, _>(key)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Deletes jobs that ended longer than `age` ago, at most `batch`, and queue workers that have not been seen for as long and hold no job.
 /// Returns how many jobs went.
 pub async fn purge(conn: &mut Connection, age: Duration, batch: i32) -> Result<usize, StoreError> {

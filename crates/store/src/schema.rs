@@ -10,6 +10,10 @@ diesel::table! {
         last_certificate_number -> Int4,
         created_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        suspended_at -> Nullable<Timestamptz>,
+        suspension_note -> Nullable<Text>,
+        deletion_requested_at -> Nullable<Timestamptz>,
+        destroyed_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -38,6 +42,7 @@ diesel::table! {
         last_used_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
+        cidrs -> Array<Text>,
     }
 }
 
@@ -124,6 +129,13 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        renewal_blocked_by -> Nullable<Text>,
+        renewal_info_start -> Nullable<Timestamptz>,
+        renewal_info_end -> Nullable<Timestamptz>,
+        renewal_info_explanation_url -> Nullable<Text>,
+        renewal_info_checked_at -> Nullable<Timestamptz>,
+        renewal_info_due_at -> Nullable<Timestamptz>,
+        renewal_info_failures -> Int4,
     }
 }
 
@@ -146,7 +158,22 @@ diesel::table! {
         id -> Uuid,
         account_id -> Uuid,
         master_key_id -> Text,
-        wrapped -> Bytea,
+        wrapped -> Nullable<Bytea>,
+        created_at -> Timestamptz,
+        destroyed_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    email_tokens (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        user_id -> Uuid,
+        purpose -> Text,
+        email -> Text,
+        token_sha256 -> Bytea,
+        expires_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
     }
 }
@@ -163,6 +190,35 @@ diesel::table! {
         issuance_id -> Nullable<Uuid>,
         order_id -> Nullable<Uuid>,
         details -> Jsonb,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (account_id, caller, key) {
+        account_id -> Uuid,
+        key -> Text,
+        caller -> Text,
+        request_sha256 -> Bytea,
+        status -> Int4,
+        location -> Nullable<Text>,
+        body -> Bytea,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    invitations (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        email -> Text,
+        role -> Text,
+        token_sha256 -> Bytea,
+        invited_by -> Uuid,
+        expires_at -> Timestamptz,
+        accepted_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+        sent_at -> Timestamptz,
+        created_at -> Timestamptz,
     }
 }
 
@@ -185,6 +241,7 @@ diesel::table! {
         failure -> Nullable<Jsonb>,
         created_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
+        cancel_requested_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -213,6 +270,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    mails (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        recipient -> Text,
+        template -> Text,
+        data_key_id -> Uuid,
+        sealed -> Nullable<Bytea>,
+        attempts -> Int4,
+        next_attempt_at -> Nullable<Timestamptz>,
+        last_error -> Nullable<Text>,
+        created_at -> Timestamptz,
+        sent_at -> Nullable<Timestamptz>,
+        failed_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     orders (id) {
         id -> Uuid,
         account_id -> Uuid,
@@ -231,6 +305,7 @@ diesel::table! {
         failure -> Nullable<Jsonb>,
         created_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
+        replaces -> Nullable<Text>,
     }
 }
 
@@ -265,6 +340,37 @@ diesel::table! {
         used_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
+        cookie -> Bool,
+    }
+}
+
+diesel::table! {
+    revocations (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        certificate_id -> Uuid,
+        version_id -> Nullable<Uuid>,
+        order_id -> Uuid,
+        certificate_der -> Bytea,
+        not_after -> Timestamptz,
+        reason -> Int4,
+        requested_by -> Text,
+        status -> Text,
+        attempts -> Int4,
+        next_attempt_at -> Nullable<Timestamptz>,
+        failure -> Nullable<Jsonb>,
+        created_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    sign_in_failures (subject) {
+        subject -> Bytea,
+        failures -> Int4,
+        first_failed_at -> Timestamptz,
+        last_failed_at -> Timestamptz,
+        blocked_until -> Timestamptz,
     }
 }
 
@@ -279,6 +385,8 @@ diesel::table! {
         last_login_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        name -> Nullable<Text>,
+        signed_out_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -306,6 +414,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    workers (name) {
+        name -> Text,
+        version -> Text,
+        host -> Text,
+        started_at -> Timestamptz,
+        seen_at -> Timestamptz,
+        in_hand -> Int4,
+        drain_requested_at -> Nullable<Timestamptz>,
+        drained_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     zone_projections (dns_zone) {
         dns_zone -> Text,
         generation -> Int8,
@@ -324,6 +445,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    zone_records (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        zone_id -> Uuid,
+        name -> Text,
+        record_type -> Text,
+        ttl_seconds -> Int4,
+        contents -> Array<Text>,
+        adopted -> Bool,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+        refusal -> Nullable<Text>,
+        refused_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     zones (id) {
         id -> Uuid,
         account_id -> Uuid,
@@ -335,6 +474,10 @@ diesel::table! {
         last_checked_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        next_check_at -> Nullable<Timestamptz>,
+        failed_checks -> Int4,
+        lost_at -> Nullable<Timestamptz>,
+        adopted_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -350,16 +493,24 @@ diesel::allow_tables_to_appear_in_same_query!(
     certificates,
     challenge_records,
     data_keys,
+    email_tokens,
     events,
+    idempotency_keys,
+    invitations,
     issuances,
     key_stock,
     key_versions,
+    mails,
     orders,
     platform_data_keys,
     private_keys,
     refresh_tokens,
+    revocations,
+    sign_in_failures,
     users,
     versions,
+    workers,
     zone_projections,
+    zone_records,
     zones,
 );

@@ -71,6 +71,19 @@ pub async fn insert_issued_version(
     Ok(id)
 }
 
+/// Whether the certificate has had a version for exactly these names: to a CA the next one is a renewal.
+pub async fn has_version_for(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    names: &[String],
+) -> Result<bool, StoreError> {
+    let same = versions::table
+        .filter(versions::account_id.eq(account.0).and(versions::certificate_id.eq(certificate.0)))
+        .filter(versions::names.contains(names).and(versions::names.is_contained_by(names)));
+    Ok(diesel::select(diesel::dsl::exists(same)).get_result(conn).await?)
+}
+
 /// A version by its identifier.
 pub async fn get_version(conn: &mut Connection, account: AccountId, id: VersionId) -> Result<Version, StoreError> {
     type Row = (Uuid, Uuid, String, DateTime<Utc>, Option<DateTime<Utc>>);

@@ -89,33 +89,35 @@ pub async fn find_projection(conn: &mut Connection, dns_zone: &str) -> Result<Op
     }))
 }
 
-/// Whether an account holds the zone, verified and in hosted mode: then it belongs into `PowerDNS`.
-pub async fn zone_is_hosted(conn: &mut Connection, dns_zone: &str) -> Result<bool, StoreError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = sql_types::Bool)]
-        hosted: bool,
-    }
-
-    let row: Row =
-        diesel::sql_query("SELECT sweep_zone_is_hosted($1) AS hosted").bind::<sql_types::Text, _>(dns_zone).get_result(conn).await?;
-    Ok(row.hosted)
-}
-
 /// Takes the lease unless somebody holds it. `owner` says to people who that is.
 pub async fn take_lease(conn: &mut Connection, dns_zone: &str, owner: &str, ttl: Duration) -> Result<Option<ZoneLease>, StoreError> {
+    Ok(take_lease_from(conn, dns_zone, owner, ttl).await?.map(|(lease, _)| lease))
+}
+
+/// The same, and tells from whom it was taken over: whoever did not give it back before it ran out.
+pub async fn take_lease_from(
+    conn: &mut Connection,
+    dns_zone: &str,
+    owner: &str,
+    ttl: Duration,
+) -> Result<Option<(ZoneLease, Option<String>)>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = sql_types::BigInt)]
         fence: i64,
+        #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
+        previous_owner: Option<String>,
     }
 
     // Not now(): the statement may have waited for the row, and the transaction begun long before.
     let taken = diesel::sql_query(
         "UPDATE zone_projections
          SET lease_owner = $2, lease_expires_at = clock_timestamp() + make_interval(secs => $3), fence = fence + 1, updated_at = now()
-         WHERE dns_zone = $1 AND (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp())
-         RETURNING fence",
+         FROM (SELECT dns_zone, lease_owner FROM zone_projections
+               WHERE dns_zone = $1 AND (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp())
+               FOR NO KEY UPDATE) AS free
+         WHERE zone_projections.dns_zone = free.dns_zone
+         RETURNING fence, free.lease_owner AS previous_owner",
     )
     .bind::<sql_types::Text, _>(dns_zone)
     .bind::<sql_types::Text, _>(owner)
@@ -123,7 +125,7 @@ pub async fn take_lease(conn: &mut Connection, dns_zone: &str, owner: &str, ttl:
     .get_result::<Row>(conn)
     .await
     .optional()?;
-    Ok(taken.map(|row| ZoneLease { dns_zone: dns_zone.to_owned(), fence: row.fence }))
+    Ok(taken.map(|row| (ZoneLease { dns_zone: dns_zone.to_owned(), fence: row.fence }, row.previous_owner)))
 }
 
 /// Holds the lease for another `ttl`.
@@ -163,8 +165,14 @@ pub async fn record_created_by_us(conn: &mut Connection, lease: &ZoneLease, crea
     held(recorded)
 }
 
-/// Records that the zone was seen to hold what it should hold at `generation`. Returns the generation that it should hold by now.
-pub async fn record_projected(conn: &mut Connection, lease: &ZoneLease, generation: Generation) -> Result<Generation, StoreError> {
+/// Records that the zone was seen to hold what it should hold at `generation`, but for what `PowerDNS` will not have, which is named in `remark`. Returns
+/// the generation that it should hold by now.
+pub async fn record_projected(
+    conn: &mut Connection,
+    lease: &ZoneLease,
+    generation: Generation,
+    remark: Option<&str>,
+) -> Result<Generation, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = sql_types::BigInt)]
@@ -173,13 +181,14 @@ pub async fn record_projected(conn: &mut Connection, lease: &ZoneLease, generati
 
     let recorded = diesel::sql_query(
         "UPDATE zone_projections
-         SET projected_generation = greatest(projected_generation, $3), failures = 0, last_error = NULL, updated_at = now()
+         SET projected_generation = greatest(projected_generation, $3), failures = 0, last_error = $4, updated_at = now()
          WHERE dns_zone = $1 AND fence = $2
          RETURNING generation",
     )
     .bind::<sql_types::Text, _>(&lease.dns_zone)
     .bind::<sql_types::BigInt, _>(lease.fence)
     .bind::<sql_types::BigInt, _>(generation.0)
+    .bind::<sql_types::Nullable<sql_types::Text>, _>(remark)
     .get_result::<Row>(conn)
     .await
     .optional()?;

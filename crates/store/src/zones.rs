@@ -5,38 +5,20 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zonecert_domain::id::{AccountId, ZoneId};
+use zonecert_domain::zone_check;
+pub use zonecert_domain::zone_mode::ZoneMode;
 use zonecert_domain::zone_name::ZoneName;
 
-use crate::schema::zones;
-use crate::{Connection, StoreError};
+use crate::issuances::database_now;
+use crate::schema::{certificates, zones};
+use crate::zone_projections::request_projection;
+use crate::{Connection, StoreError, renewal_schedule};
 
 /// The constraint that keeps an account from importing a zone twice.
 pub const NAME_KEY: &str = "zones_account_id_name_key";
 
 /// The constraint that lets one account at a time hold a zone, whatever row-level security hides from it.
 pub const VERIFIED_NAME_KEY: &str = "zones_verified_name_key";
-
-/// Where the records of a zone live (requirements S3.71).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ZoneMode {
-    /// In our `PowerDNS`.
-    #[default]
-    Hosted,
-}
-
-impl ZoneMode {
-    /// The name in the API and in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hosted => "hosted",
-        }
-    }
-
-    /// Reads the name that [`Self::as_str`] writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        (text == Self::Hosted.as_str()).then_some(Self::Hosted)
-    }
-}
 
 /// How far an account has come with a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +32,9 @@ pub enum ZoneStatus {
 }
 
 impl ZoneStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Verified, Self::Lost];
+
     /// The name in the API and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -59,8 +44,9 @@ impl ZoneStatus {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Pending, Self::Verified, Self::Lost].into_iter().find(|status| status.as_str() == text)
+    /// Reads the name that [`Self::as_str`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
     }
 }
 
@@ -85,18 +71,9 @@ pub struct Zone {
     pub created_at: DateTime<Utc>,
 }
 
-type Row = (Uuid, String, String, String, String, Option<DateTime<Utc>>, Option<DateTime<Utc>>, DateTime<Utc>);
+pub(crate) type Row = (Uuid, String, String, String, String, Option<DateTime<Utc>>, Option<DateTime<Utc>>, DateTime<Utc>);
 
-const COLUMNS: (
-    zones::id,
-    zones::name,
-    zones::mode,
-    zones::status,
-    zones::verification_value,
-    zones::verified_at,
-    zones::last_checked_at,
-    zones::created_at,
-) = (
+pub(crate) type Columns = (
     zones::id,
     zones::name,
     zones::mode,
@@ -107,7 +84,20 @@ const COLUMNS: (
     zones::created_at,
 );
 
-fn from_row((id, name, mode, status, verification_value, verified_at, last_checked_at, created_at): Row) -> Result<Zone, StoreError> {
+pub(crate) const COLUMNS: Columns = (
+    zones::id,
+    zones::name,
+    zones::mode,
+    zones::status,
+    zones::verification_value,
+    zones::verified_at,
+    zones::last_checked_at,
+    zones::created_at,
+);
+
+pub(crate) fn from_row(
+    (id, name, mode, status, verification_value, verified_at, last_checked_at, created_at): Row,
+) -> Result<Zone, StoreError> {
     Ok(Zone {
         id: ZoneId(id),
         name: ZoneName::from_stored(&name).map_err(|_| StoreError::corrupt("zones.name", name))?,
@@ -152,24 +142,15 @@ pub async fn get_zone(conn: &mut Connection, account: AccountId, id: ZoneId) -> 
     from_row(row)
 }
 
-/// The zones of an account by name, those behind `after` in that order, at most `limit`.
-pub async fn list_zones(conn: &mut Connection, account: AccountId, after: Option<&ZoneName>, limit: i64) -> Result<Vec<Zone>, StoreError> {
-    let mut query = zones::table
-        .filter(zones::account_id.eq(account.0).and(zones::deleted_at.is_null()))
-        .select(COLUMNS)
-        .order(zones::name)
-        .limit(limit)
-        .into_boxed();
-    if let Some(after) = after {
-        query = query.filter(zones::name.gt(after.as_str().to_owned()));
-    }
-    query.load::<Row>(conn).await?.into_iter().map(from_row).collect()
-}
-
 /// How many zones of the account wait for their proof.
 pub async fn count_pending_zones(conn: &mut Connection, account: AccountId) -> Result<i64, StoreError> {
     let waiting = zones::status.eq(ZoneStatus::Pending.as_str()).and(zones::deleted_at.is_null());
     Ok(zones::table.filter(zones::account_id.eq(account.0).and(waiting)).count().get_result(conn).await?)
+}
+
+/// How many zones the account has, in whatever state.
+pub async fn count_zones(conn: &mut Connection, account: AccountId) -> Result<i64, StoreError> {
+    Ok(zones::table.filter(zones::account_id.eq(account.0).and(zones::deleted_at.is_null())).count().get_result(conn).await?)
 }
 
 /// Notes that the proof was looked for just now, and not found.
@@ -183,10 +164,11 @@ pub async fn mark_checked(conn: &mut Connection, account: AccountId, id: ZoneId)
     from_row(row)
 }
 
-/// Notes that control was proven, and has the zone made or adopted in `PowerDNS`: both or neither.
+/// Notes that control was proven, has a hosted zone made or adopted in `PowerDNS`, and its certificates renew: all or nothing.
 ///
 /// Errors with the constraint [`VERIFIED_NAME_KEY`] when another account holds it, and with [`StoreError::Stale`] when it is not waiting for a proof.
 pub async fn mark_verified(conn: &mut Connection, account: AccountId, id: ZoneId) -> Result<Zone, StoreError> {
+    let next_check_at = database_now(conn).await? + zone_check::INTERVAL;
     let row = diesel::update(zones::table)
         .filter(zones::account_id.eq(account.0).and(zones::id.eq(id.0)).and(zones::deleted_at.is_null()))
         .filter(zones::status.ne(ZoneStatus::Verified.as_str()))
@@ -194,6 +176,11 @@ pub async fn mark_verified(conn: &mut Connection, account: AccountId, id: ZoneId
             zones::status.eq(ZoneStatus::Verified.as_str()),
             zones::verified_at.eq(diesel::dsl::now),
             zones::last_checked_at.eq(diesel::dsl::now),
+            zones::next_check_at.eq(next_check_at),
+            zones::failed_checks.eq(0),
+            zones::lost_at.eq(None::<DateTime<Utc>>),
+            // What stands in PowerDNS may be another than when the account last held the zone.
+            zones::adopted_at.eq(None::<DateTime<Utc>>),
         ))
         .returning(COLUMNS)
         .get_result::<Row>(conn)
@@ -201,8 +188,27 @@ pub async fn mark_verified(conn: &mut Connection, account: AccountId, id: ZoneId
         .optional()?
         .ok_or(StoreError::Stale)?;
     let zone = from_row(row)?;
-    request_projection(conn, &zone.name).await?;
+    if zone.mode == ZoneMode::Hosted {
+        request_projection(conn, zone.name.as_str()).await?;
+    }
+    renewal_schedule::reschedule_zone(conn, account, zone.id).await?;
     Ok(zone)
+}
+
+/// Puts certificates under this zone that were under one of the same name which the account has deleted, and has them renew again. Returns how many.
+pub async fn take_over_certificates(conn: &mut Connection, account: AccountId, zone: &Zone) -> Result<usize, StoreError> {
+    let former = zones::table
+        .filter(zones::account_id.eq(account.0).and(zones::name.eq(zone.name.as_str())).and(zones::deleted_at.is_not_null()))
+        .select(zones::id.nullable());
+    let moved = diesel::update(certificates::table)
+        .filter(certificates::account_id.eq(account.0).and(certificates::deleted_at.is_null()).and(certificates::zone_id.eq_any(former)))
+        .set(certificates::zone_id.eq(zone.id.0))
+        .execute(conn)
+        .await?;
+    if moved > 0 {
+        renewal_schedule::reschedule_zone(conn, account, zone.id).await?;
+    }
+    Ok(moved)
 }
 
 /// Hides the zone and frees its name; one that was verified may then be taken out of `PowerDNS` by the worker, if it was we who made it there.
@@ -214,14 +220,8 @@ pub async fn delete_zone(conn: &mut Connection, account: AccountId, id: ZoneId) 
         .get_result::<Row>(conn)
         .await?;
     let zone = from_row(row)?;
-    if zone.verified_at.is_some() {
-        request_projection(conn, &zone.name).await?;
+    if zone.verified_at.is_some() && zone.mode == ZoneMode::Hosted {
+        request_projection(conn, zone.name.as_str()).await?;
     }
     Ok(zone)
-}
-
-/// Says, when this transaction commits, that what the zone should hold in `PowerDNS` has changed.
-async fn request_projection(conn: &mut Connection, zone: &ZoneName) -> Result<(), StoreError> {
-    diesel::sql_query("SELECT request_projection($1)").bind::<diesel::sql_types::Text, _>(zone.as_str()).execute(conn).await?;
-    Ok(())
 }

@@ -4,20 +4,30 @@
 //! database connection, record the outcome in one transaction behind the fence. Whoever is killed anywhere in between leaves a row from which the
 //! next worker goes on with the same ACME order.
 
+mod aliases;
+mod cancel;
 mod failure;
+mod findings;
+mod permission;
+mod places;
 mod record;
+mod spending;
 mod steps;
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tracing::Instrument;
 use zonecert_domain::failure::Failure;
 use zonecert_domain::id::{AccountId, IssuanceId};
 use zonecert_domain::issuance::{Failed, IssuanceStep, next_step};
 use zonecert_store::StoreError;
+use zonecert_store::accounts::AccountStatus;
 use zonecert_store::issuances::{self, Issuance, Lease};
 
+use crate::metrics::step_name;
 use crate::worker::Worker;
+use findings::Unexplained;
 
 /// A wait of up to this long is sat out; for a longer one the lease goes back and a job is sent for then.
 const LONGEST_WAIT_IN_PLACE: Duration = Duration::from_secs(15);
@@ -40,6 +50,10 @@ pub struct IssueJob {
 enum StepError {
     /// The outside said no.
     Failure(Failure, Failed),
+    /// The CA did not find the proof of these names: the order is over.
+    Unproven(Failure, Vec<String>),
+    /// The account is suspended: nothing is begun.
+    Suspended,
     /// Our database did, or the lease is gone.
     Store(StoreError),
     /// As many values stand at one of its challenge names as there is room for: others first.
@@ -62,27 +76,41 @@ impl From<Failure> for StepError {
 struct Run<'a> {
     worker: &'a Worker,
     lease: Lease,
+    /// A failure that is to be looked into once the lease is given back.
+    unexplained: Mutex<Option<Unexplained>>,
 }
 
 /// Works on an issuance until it is over, rests, or is somebody else's. Does nothing when it is not due or another worker holds it.
 pub async fn run(worker: &Worker, job: IssueJob) -> Result<(), StoreError> {
     let (account, issuance) = (AccountId(job.account_id), IssuanceId(job.issuance_id));
     let ttl = worker.settings.lease;
-    let taken = worker.store.tenant(account, async |conn| issuances::take_lease(conn, account, issuance, &worker.name, ttl).await).await?;
-    let Some(lease) = taken else {
+    let taken =
+        worker.store.tenant(account, async |conn| issuances::take_lease_from(conn, account, issuance, &worker.name, ttl).await).await?;
+    let Some((lease, previous_owner)) = taken else {
         tracing::debug!(%account, %issuance, "nothing to do: not due, over, or in other hands");
         return Ok(());
     };
-    let run = Run { worker, lease };
+    if let Some(previous_owner) = previous_owner {
+        tracing::warn!(%account, %issuance, previous_owner, "took over an issuance whose lease had run out");
+        worker.metrics.issuance_taken_over();
+    }
+    let run = Run { worker, lease, unexplained: Mutex::default() };
+    let _in_hand = Arc::clone(&worker.in_hand);
     let span = tracing::info_span!("issue", %account, %issuance, fence = lease.fence, certificate = tracing::field::Empty, order = tracing::field::Empty);
     async {
-        tokio::select! {
+        let done = tokio::select! {
             done = run.go_on() => done,
             () = run.keep_lease() => {
                 tracing::warn!("the lease was lost; whoever has it goes on");
+                worker.metrics.lease_lost();
                 Ok(())
             }
+        };
+        let unexplained = run.unexplained.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(unexplained) = unexplained.filter(|_| !worker.is_stopping()) {
+            unexplained.explain(worker, account).await;
         }
+        done
     }
     .instrument(span)
     .await
@@ -115,12 +143,19 @@ impl Run<'_> {
             return self.hand_over(Duration::ZERO).await;
         }
         let issuance = self.load().await?;
-        if !*resumed && issuance.live_order.is_some() {
+        let cancelled = issuance.cancel_requested_at.is_some();
+        if issuance.account_status == AccountStatus::SuspendedAbuse && !cancelled && !issuance.status.is_terminal() {
+            self.record_suspended(&issuance).await?;
+            return Ok(false);
+        }
+        if !*resumed && issuance.live_order.is_some() && !cancelled {
             // The order may have rested: people see that it is under way again.
             self.record_running(&issuance).await?;
         }
         *resumed = true;
-        let step = match next_step(&issuance.progress(), &self.worker.settings.timing, issuance.now) {
+        let step = next_step(&issuance.progress(), &self.worker.settings.timing, issuance.now);
+        let (name, started) = (step_name(&step), Instant::now());
+        let taken = match step {
             IssuanceStep::Nothing => return Ok(false),
             IssuanceStep::Wait(until) => {
                 let pause = (until - issuance.now).to_std().unwrap_or_default();
@@ -141,12 +176,28 @@ impl Run<'_> {
                 }
                 None => return Err(StoreError::Stale),
             },
+            IssuanceStep::Cancel => {
+                tracing::debug!("cancelling");
+                self.cancel(&issuance).await
+            }
+            IssuanceStep::LookBeforeCancel => match &issuance.live_order {
+                Some(order) => {
+                    tracing::debug!(status = %order.status, "looking at an order that nobody wants any more");
+                    self.look_before_cancel(&issuance, order).await
+                }
+                None => return Err(StoreError::Stale),
+            },
         };
-        match step {
+        if let Some(name) = name {
+            self.worker.metrics.step_taken(name, started);
+        }
+        match taken {
             Ok(()) => Ok(true),
             Err(StepError::Store(error)) => Err(error),
             Err(StepError::Turn) => self.hand_over(PAUSE_FOR_A_TURN).await,
-            Err(StepError::Failure(failure, failed)) => self.record_failure(&issuance, &failure, failed).await,
+            Err(StepError::Suspended) => self.record_suspended(&issuance).await.map(|()| false),
+            Err(StepError::Failure(failure, failed)) => self.record_failure(&issuance, &failure, failed, &[]).await,
+            Err(StepError::Unproven(failure, names)) => self.record_failure(&issuance, &failure, Failed::Order, &names).await,
         }
     }
 

@@ -1,18 +1,28 @@
 //! The worker: takes jobs off the queue and brings certificates about.
 //!
-//! A job says no more than "look at this": the rows say what is to be done ([`issue`], [`dns`]), [`queue`] carries the jobs, and the
-//! [`sweeper`] sends those again that got lost. The outside is reached through two ports, [`acme`] and [`dns`].
+//! A job says no more than "look at this": the rows say what is to be done ([`issue`], [`revoke`], [`dns`], [`scan`]), [`queue`] carries the jobs,
+//! and the [`sweeper`] sends those again that got lost. The outside is reached through three ports, [`acme`], [`dns`] and [`mail`].
 
 pub mod acme;
 mod directories;
 pub mod dns;
+mod expiry;
 pub mod issue;
+pub mod key_stock;
+pub mod mail;
+pub mod metrics;
+mod presence;
 pub mod queue;
+mod renewal_info;
+mod renewals;
+pub mod revoke;
+pub mod scan;
 pub mod settings;
 pub mod sweeper;
 pub mod wait;
 mod worker;
+pub mod zone_check;
 
 pub use directories::Directories;
-pub use settings::WorkerSettings;
+pub use settings::{KeyStockSettings, WorkerSettings};
 pub use worker::{Worker, WorkerError, worker_name};

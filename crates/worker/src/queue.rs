@@ -5,6 +5,7 @@
 
 mod wake;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ use sqlx::postgres::PgPoolOptions;
 use tracing::Instrument;
 
 use crate::issue::{self, IssueJob};
+use crate::mail::{self, MailJob};
+use crate::revoke::{self, RevokeJob};
+use crate::scan::{self, Scan, ScanJob};
 use crate::worker::{Worker, WorkerError};
 use wake::{Listener, Wake};
 
@@ -23,9 +27,26 @@ use wake::{Listener, Wake};
 pub const ISSUE: &str = "issue";
 /// Brings a zone in PowerDNS to what its rows say.
 pub const PROJECT: &str = "project";
+/// Asks a CA to revoke a certificate.
+pub const REVOKE: &str = "revoke";
+
+/// Sends a mail.
+pub const MAIL: &str = zonecert_store::mails::QUEUE;
+
+/// Looks for what is due.
+pub const SCAN: &str = "scan";
 
 /// Zones projected at the same time.
 const PROJECTIONS: usize = 8;
+
+/// Certificates revoked at the same time.
+const REVOCATIONS: usize = 4;
+
+/// Mails sent at the same time: a relay wants few connections from one host.
+const MAILS: usize = 4;
+
+/// At a stop, what is still in hand is looked at this often.
+const LOOK_AT_HANDS: Duration = Duration::from_millis(50);
 
 /// Without a notification the queue is looked at this often.
 const TICK: Duration = Duration::from_millis(500);
@@ -73,41 +94,105 @@ pub async fn migrate(database_url: &str) -> Result<(), apalis_postgres::Error> {
     done
 }
 
-/// Takes jobs until `stop` resolves and those under way have ended, or the grace is over.
-pub(crate) async fn run(worker: Arc<Worker>, queue_url: &str, stop: impl Future<Output = ()> + Send) -> Result<(), WorkerError> {
+/// Takes jobs until the worker is told to stop and those under way have ended, or the grace is over. While it is drained it takes none, and what is under way
+/// goes on to where it rests or ends.
+pub(crate) async fn run(worker: Arc<Worker>, queue_url: &str) -> Result<(), WorkerError> {
     let connections = u32::try_from(worker.settings.concurrency / 8 + 8).unwrap_or(32).min(32);
     let pool =
         PgPoolOptions::new().max_connections(connections).connect_lazy(queue_url).map_err(|error| WorkerError::Queue(error.to_string()))?;
     let listener = Listener::spawn(pool.clone());
-    let failures = Mutex::new(Failures::default());
-    let monitor = Monitor::new().shutdown_timeout(worker.settings.stop_grace).should_restart(move |loop_, error| {
-        let failed = failures.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now());
-        tracing::warn!(queue_loop = loop_.name(), %error, failed, "a loop of the queue ended; starting it again");
-        failed < RESTARTS
-    });
-    let monitor = register(monitor, &worker, &pool, &listener, ISSUE, worker.settings.concurrency);
-    let monitor = register(monitor, &worker, &pool, &listener, PROJECT, PROJECTIONS);
-    let ended = monitor
-        .run_with_signal(async {
-            stop.await;
-            Ok(())
-        })
-        .await;
+    let failures = Arc::new(Mutex::new(Failures::default()));
+    let mut rounds = 0;
+    let ended = loop {
+        rounds += 1;
+        worker.metrics.takes_jobs(true);
+        let ended = take_jobs(&worker, &pool, &listener, &failures, rounds).await;
+        worker.metrics.takes_jobs(false);
+        if worker.is_stopping() || ended.is_err() {
+            break ended;
+        }
+        tracing::info!("drained: nothing is in hand, and nothing new is taken until somebody says otherwise");
+        tokio::select! {
+            () = worker.told_to_stop() => break ended,
+            () = worker.told_to_drain(false) => tracing::info!("taking jobs again"),
+        }
+    };
     listener.stop();
+    if worker.is_stopping() {
+        end_what_is_in_hand(&worker).await;
+    }
     hand_back(&pool, &worker.name).await;
     pool.close().await;
     if worker.is_stopping() {
         return Ok(());
     }
-    Err(WorkerError::Queue(ended.map_or_else(|error| error.to_string(), |()| "every loop has ended".to_owned())))
+    Err(WorkerError::Queue(ended.err().unwrap_or_default()))
+}
+
+/// Lets issuances come to the end of their step that go on without the loop that took them.
+async fn end_what_is_in_hand(worker: &Worker) {
+    let ended = async {
+        while worker.issuances_in_hand() > 0 {
+            crate::wait::pause(LOOK_AT_HANDS).await;
+        }
+    };
+    if tokio::time::timeout(worker.settings.stop_grace, ended).await.is_err() {
+        tracing::warn!(in_hand = worker.issuances_in_hand(), "the grace is over: what is under way is left to others");
+    }
+}
+
+/// Takes jobs until the worker is told to stop or to take nothing new, and those under way have ended. Errors when that was not asked for.
+async fn take_jobs(
+    worker: &Arc<Worker>,
+    pool: &PgPool,
+    listener: &Listener,
+    failures: &Arc<Mutex<Failures>>,
+    round: usize,
+) -> Result<(), String> {
+    let (failures, failed_loops) = (Arc::clone(failures), worker.metrics.queue_failures());
+    // A drain takes as long as it takes; a stop has its grace.
+    let stopping = Arc::clone(worker);
+    let out_of_time = async move {
+        stopping.told_to_stop().await;
+        crate::wait::pause(stopping.settings.stop_grace).await;
+        tracing::warn!("the grace is over: what is under way is left to others");
+    };
+    let monitor = Monitor::new().with_terminator(out_of_time).should_restart(move |loop_, error| {
+        let failed = failures.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now());
+        failed_loops.inc();
+        tracing::warn!(queue_loop = loop_.name(), %error, failed, "a loop of the queue ended; starting it again");
+        failed < RESTARTS
+    });
+    let register = |monitor, queue, concurrency| register(monitor, worker, (pool, listener), (queue, round), concurrency);
+    let monitor = register(monitor, ISSUE, worker.settings.concurrency);
+    let monitor = register(monitor, PROJECT, PROJECTIONS);
+    let monitor = register(monitor, SCAN, Scan::ALL.len());
+    let mut monitor = register(monitor, REVOKE, REVOCATIONS);
+    // Jobs are left to a worker that can send.
+    if worker.mailer.is_some() {
+        monitor = register(monitor, MAIL, MAILS);
+    }
+    let asked = AtomicBool::new(false);
+    let told = async {
+        tokio::select! {
+            () = worker.told_to_stop() => {}
+            () = worker.told_to_drain(true) => {}
+        }
+        asked.store(true, Ordering::Relaxed);
+        Ok(())
+    };
+    let ended = monitor.run_with_signal(told).await;
+    if asked.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    Err(ended.map_or_else(|error| error.to_string(), |()| "every loop has ended".to_owned()))
 }
 
 fn register(
     monitor: Monitor,
     worker: &Arc<Worker>,
-    pool: &PgPool,
-    listener: &Listener,
-    queue: &'static str,
+    (pool, listener): (&PgPool, &Listener),
+    (queue, round): (&'static str, usize),
     concurrency: usize,
 ) -> Monitor {
     let config =
@@ -115,7 +200,7 @@ fn register(
     let (worker, pool, listener) = (Arc::clone(worker), pool.clone(), listener.clone());
     monitor.register(move |restarts| {
         // A name that has been used before would leave the jobs of its last bearer running for ever.
-        WorkerBuilder::new(format!("{}/{queue}/{restarts}", worker.name))
+        WorkerBuilder::new(format!("{}/{queue}/{round}/{restarts}", worker.name))
             .backend(PostgresStorage::<Value>::new(&pool).with_config(config.clone()).poll_with_strategy(Wake::new(TICK, &listener, queue)))
             .data((queue, Arc::clone(&worker)))
             .concurrency(concurrency)
@@ -130,26 +215,61 @@ async fn handle(payload: Value, context: Data<Context>) -> Result<(), BoxDynErro
     let (queue, worker): &Context = &context;
     let (queue, worker) = (*queue, Arc::clone(worker));
     let span = tracing::Span::current();
-    let task = AbortOnDrop(tokio::spawn(async move { dispatch(queue, payload, &worker).await }.instrument(span)));
-    if let Err(error) = task.join().await {
+    let job = Arc::clone(&worker);
+    let task = tokio::spawn(async move { dispatch(queue, payload, &job).await }.instrument(span));
+    if let Err(error) = (InHand { task, worker }).join().await {
         tracing::error!(queue, %error, "a job panicked; the sweeper will send another");
     }
     Ok(())
 }
 
 async fn dispatch(queue: &'static str, payload: Value, worker: &Worker) {
-    if queue == ISSUE {
-        match serde_json::from_value::<IssueJob>(payload) {
-            Ok(job) => {
+    let read = match queue {
+        ISSUE => serde_json::from_value(payload).map(Job::Issue),
+        REVOKE => serde_json::from_value(payload).map(Job::Revoke),
+        MAIL => serde_json::from_value(payload).map(Job::Mail),
+        SCAN => serde_json::from_value(payload).map(Job::Scan),
+        _ => serde_json::from_value(payload).map(Job::Project),
+    };
+    match read {
+        Ok(job) => job.run(worker).await,
+        Err(error) => tracing::error!(queue, %error, "a job that cannot be read was dropped"),
+    }
+}
+
+/// What a job asks for.
+enum Job {
+    Issue(IssueJob),
+    Mail(MailJob),
+    Project(ProjectJob),
+    Revoke(RevokeJob),
+    Scan(ScanJob),
+}
+
+impl Job {
+    async fn run(self, worker: &Worker) {
+        match self {
+            Self::Issue(job) => {
                 if let Err(error) = issue::run(worker, job).await {
                     tracing::warn!(issuance = %job.issuance_id, %error, "an issuance was left; it is taken up again when its lease is over");
                 }
             }
-            Err(error) => tracing::error!(queue, %error, "a job that cannot be read was dropped"),
-        }
-    } else {
-        match serde_json::from_value::<ProjectJob>(payload) {
-            Ok(job) => {
+            Self::Revoke(job) => {
+                if let Err(error) = revoke::run(worker, job).await {
+                    tracing::warn!(revocation = %job.revocation_id, %error, "a revocation was left; it is taken up again when it is due");
+                }
+            }
+            Self::Mail(job) => {
+                if let Err(error) = mail::run(worker, job).await {
+                    tracing::warn!(mail = %job.mail_id, %error, "a mail was left; it is taken up again when it is due");
+                }
+            }
+            Self::Scan(job) => {
+                if let Err(error) = scan::look(worker, job.scan).await {
+                    tracing::warn!(scan = job.scan.as_str(), %error, "a scan was left; the next tick goes on");
+                }
+            }
+            Self::Project(job) => {
                 if let Err(failure) = worker.projector.project(&job.dns_zone, None).await {
                     tracing::warn!(
                         zone = job.dns_zone,
@@ -159,23 +279,28 @@ async fn dispatch(queue: &'static str, payload: Value, worker: &Worker) {
                     );
                 }
             }
-            Err(error) => tracing::error!(queue, %error, "a job that cannot be read was dropped"),
         }
     }
 }
 
-/// A task that ends with its handle.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
+/// A job under way. The queue forgets it where a loop of the queue ends because the database is away: it then goes on by itself, since what the CA is doing for it
+/// must not be forgotten. Once the grace of a stop is over it ends.
+struct InHand {
+    task: tokio::task::JoinHandle<()>,
+    worker: Arc<Worker>,
+}
 
-impl AbortOnDrop {
+impl InHand {
     async fn join(mut self) -> Result<(), tokio::task::JoinError> {
-        (&mut self.0).await
+        (&mut self.task).await
     }
 }
 
-impl Drop for AbortOnDrop {
+impl Drop for InHand {
     fn drop(&mut self) {
-        self.0.abort();
+        if self.worker.is_stopping() {
+            self.task.abort();
+        }
     }
 }
 

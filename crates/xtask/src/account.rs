@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use zonecert_devstack::product::setting::STACK_NAMESERVERS;
 use zonecert_devstack::{Product, wait};
 
 use crate::api::{Api, text};
@@ -71,6 +72,7 @@ pub(crate) async fn ensure_verified_zone(product: &Product, api: &Api, zone: &st
     if let Some(known) = known
         && known["status"] == "verified"
     {
+        delegate(product, zone).await?;
         say(&format!("zone {zone} is verified, as before"));
         return text(known, "id");
     }
@@ -93,5 +95,12 @@ pub(crate) async fn ensure_verified_zone(product: &Product, api: &Api, zone: &st
     })
     .await?;
     say(&format!("zone {zone} verified by a TXT look-up at {}", customer_dns.dns_address()));
+    delegate(product, zone).await?;
     Ok(id)
+}
+
+/// What its owner does at the registrar: points the zone at our name servers.
+async fn delegate(product: &Product, zone: &str) -> Result<()> {
+    let ours = STACK_NAMESERVERS.map(|server| format!("{server}."));
+    product.stack().customer_dns.set_rrset(zone, zone, "NS", &ours).await
 }

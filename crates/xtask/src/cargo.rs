@@ -28,9 +28,27 @@ pub(crate) async fn run(args: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// What `cargo <args>` prints.
+///
+/// # Errors
+/// When it fails; what it said of that stands on the terminal.
+pub(crate) async fn output(args: &[&str]) -> Result<String> {
+    let output = command(args)?.stderr(Stdio::inherit()).output().await.context("cannot run cargo; is it on the PATH?")?;
+    if !output.status.success() {
+        bail!("`cargo {}` failed ({}); see above", args.join(" "), output.status);
+    }
+    String::from_utf8(output.stdout).context("cargo printed what is not text")
+}
+
 /// Runs `cargo <args>` with the tests pointed at a running stack. Answers the exit code.
 pub(crate) async fn run_on_stack(args: &[&str], stack_file: &Path) -> Result<u8> {
-    let status = command(args)?.env(STACK_VARIABLE, stack_file).status().await.context("cannot run cargo")?;
+    run_on_stack_with(args, stack_file, &[]).await
+}
+
+/// The same, with these variables set to numbers.
+pub(crate) async fn run_on_stack_with(args: &[&str], stack_file: &Path, settings: &[(&str, u64)]) -> Result<u8> {
+    let settings = settings.iter().map(|(name, value)| (name, value.to_string()));
+    let status = command(args)?.env(STACK_VARIABLE, stack_file).envs(settings).status().await.context("cannot run cargo")?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 

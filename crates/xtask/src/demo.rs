@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use reqwest::StatusCode;
+use serde_json::json;
 use zonecert_devstack::{Product, StackHandle, wait};
 
 use crate::account::{self, Account};
@@ -36,6 +37,7 @@ pub(crate) async fn run(product: &Product, api: &Api, account_file: &Path) -> Re
 
     let number = first_free_number(&api).await?;
     let [domain, san] = names(number);
+    preflight(&api, &zone_id, &domain, &san).await?;
     let (certificate, _) = issue(&api, &zone_id, &domain, &[&san], Show::Everything).await?;
     let certificate_id = text(&certificate, "id")?;
 
@@ -57,6 +59,17 @@ pub(crate) async fn run(product: &Product, api: &Api, account_file: &Path) -> Re
     say(&format!("no TXT is left at {}", challenges.join(" and ")));
     let [next_domain, _] = names(number + 1);
     Ok(Demo { token, certificate_id, zone_id, summary: openssl::summarise(&certificate)?, dir, next_domain })
+}
+
+/// What stands in the way of the certificate must be nothing.
+async fn preflight(api: &Api, zone_id: &str, domain: &str, san: &str) -> Result<()> {
+    let wish = json!({"zone_id": zone_id, "domain": domain, "sans": [san]});
+    let found = api.post("/certificates/preflight", &wish).await?.expect(StatusCode::OK)?;
+    if found["ready"] != true || found["findings"].as_array().is_none_or(|findings| !findings.is_empty()) {
+        bail!("the preflight of {domain} finds something: {}", found["findings"]);
+    }
+    say(&format!("nothing stands in the way of a certificate for {domain} and {san}"));
+    Ok(())
 }
 
 fn names(number: u32) -> [String; 2] {

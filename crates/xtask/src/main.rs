@@ -1,4 +1,4 @@
-//! Project commands: `cargo xtask up`, `cargo xtask test`, `cargo xtask bench`.
+//! Project commands: `cargo xtask up`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask faults`, `cargo xtask openapi`, `cargo xtask schemathesis`.
 
 mod account;
 mod api;
@@ -6,10 +6,13 @@ mod bench;
 mod cargo;
 mod certificate;
 mod demo;
+mod faults;
 mod interrupt;
+mod openapi;
 mod openssl;
 mod packages;
 mod report;
+mod schemathesis;
 mod test;
 mod up;
 mod workspace;
@@ -33,8 +36,11 @@ struct Cli {
 enum Command {
     Up(up::Up),
     Test(test::Test),
-    #[command(subcommand, about = "Measure")]
     Bench(bench::Bench),
+    Faults(faults::Faults),
+    #[command(about = "Write openapi.yaml from the code")]
+    Openapi,
+    Schemathesis(schemathesis::Schemathesis),
 }
 
 #[tokio::main]
@@ -42,7 +48,10 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Up(up) => up.run().await.map(|()| ExitCode::SUCCESS),
         Command::Test(test) => test.run().await,
-        Command::Bench(bench) => bench.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Bench(bench) => Box::pin(bench.run()).await.map(|()| ExitCode::SUCCESS),
+        Command::Faults(faults) => faults.run().await,
+        Command::Schemathesis(schemathesis) => schemathesis.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Openapi => openapi::run().await.map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         eprintln!("\nerror: {error:#}");

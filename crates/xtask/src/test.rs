@@ -9,12 +9,12 @@ use zonecert_devstack::{Stack, StackOptions};
 
 use crate::interrupt::Interrupt;
 use crate::report::say;
-use crate::{cargo, packages, workspace};
+use crate::{cargo, packages, schemathesis, workspace};
 
 #[derive(Args)]
 #[command(
     about = "Check format and lints, then run all tests against real parts",
-    long_about = "Check format and lints, then run unit, integration and whole-system tests against a private PostgreSQL, \
+    long_about = "Check format and lints, then run schemathesis, unit, integration and whole-system tests against a private PostgreSQL, \
 PowerDNS and Pebble, which are started for it under .dev/test.
 
 Uses cargo-nextest and cargo-deny where they are installed. The summary of the test runner comes last."
@@ -28,11 +28,13 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         packages::prepare(self.no_install).await?;
-        Interrupt::listen()?.unless(run_parts()).await
+        Interrupt::listen()?.unless(run_parts(self.no_install)).await
     }
 }
 
-async fn run_parts() -> Result<ExitCode> {
+async fn run_parts(no_install: bool) -> Result<ExitCode> {
+    // Before anything is built: what cannot be had is known at once.
+    let schemathesis = schemathesis::prepare(no_install).await?;
     part("format", &["fmt", "--all", "--check"]).await?;
     part("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).await?;
     if cargo::has("deny").await? {
@@ -56,9 +58,16 @@ async fn run_parts() -> Result<ExitCode> {
     let stack = Stack::start(options).await?;
     say(&format!("parts for the tests: started in {:.1} s", begun.elapsed().as_secs_f64()));
 
+    if let Err(error) = schemathesis::part(schemathesis, &stack.handle()).await {
+        stack.stop().await?;
+        return Err(error);
+    }
+
     // From here on only the test runner speaks, so that its summary is last.
     say(&format!("tests with {}", if nextest { "cargo nextest" } else { "cargo test (cargo-nextest is not installed)" }));
-    let runner: &[&str] = if nextest { &["nextest", "run", "--workspace"] } else { &["test", "--workspace"] };
+    // A red run names all that is red.
+    let runner =
+        if nextest { ["nextest", "run", "--workspace", "--no-fail-fast"].as_slice() } else { &["test", "--workspace", "--no-fail-fast"] };
     let code = cargo::run_on_stack(runner, &stack.description_file()).await?;
     stack.stop().await?;
     Ok(ExitCode::from(code))

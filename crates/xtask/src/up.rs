@@ -25,13 +25,13 @@ the ACME CA Pebble on free loopback ports, with all their data under .dev/, and 
 zone example.test, verifies the zone by a TXT look-up, and gets a certificate for app.example.test and www.example.test over the \
 REST API. Stays up until Ctrl-C.
 
-A second run goes on from .dev/ with the next name. Logs are in .dev/up/log, the certificate in .dev/demo."
+A second run goes on from .dev/ with the next name. Logs are in .dev/up/log, the certificate in .dev/demo, mail to people in .dev/mail."
 )]
 pub(crate) struct Up {
     /// End after the certificate, with status 0 if all is well
     #[arg(long)]
     exit: bool,
-    /// First delete what earlier runs have stored under .dev/up and .dev/demo
+    /// First delete what earlier runs have stored under .dev/up, .dev/demo and .dev/mail
     #[arg(long)]
     fresh: bool,
     /// Install nothing: list the packages that are missing and end with an error, or go on if there are none
@@ -72,14 +72,20 @@ impl Up {
         let dir = workspace::dev("up")?;
         let options = StackOptions { fresh: self.fresh, progress: say, ..StackOptions::new(&dir) };
         let stack = Stack::start(options).await?;
-        let demo = workspace::dev("demo")?;
-        if self.fresh && demo.exists() {
-            std::fs::remove_dir_all(&demo).with_context(|| format!("cannot delete {}", demo.display()))?;
+        for kept in [workspace::dev("demo")?, workspace::dev("mail")?] {
+            if self.fresh && kept.exists() {
+                std::fs::remove_dir_all(&kept).with_context(|| format!("cannot delete {}", kept.display()))?;
+            }
         }
         let product = Product::kept_in(&stack.handle(), &dir, DATABASE).await?;
         say(&format!("database {DATABASE} migrated"));
         let listen = format!("127.0.0.1:{}", stack.port_for("api")?);
-        let product = product.with(setting::LISTEN, listen).with(setting::LOG_FORMAT, "pretty");
+        let mail = workspace::dev("mail")?;
+        let product = product
+            .with(setting::PUBLIC_URL, format!("http://{listen}"))
+            .with(setting::LISTEN, listen)
+            .with(setting::MAIL_DIR, mail.display().to_string())
+            .with(setting::LOG_FORMAT, "pretty");
         let api = product.serve().await?;
         say(&format!("API: {}", api.api_url()));
         let worker = product.work().await?;
@@ -102,7 +108,8 @@ impl Running {
         if exit {
             return Ok(());
         }
-        say(&format!("up; logs are in {}; Ctrl-C stops everything", self.parts.stack.dir().join("log").display()));
+        let (logs, mail) = (self.parts.stack.dir().join("log"), workspace::dev("mail")?);
+        say(&format!("up; logs are in {}, mail in {}; Ctrl-C stops everything", logs.display(), mail.display()));
         tokio::select! {
             () = interrupt.wait() => Ok(()),
             error = self.parts.until_one_ends() => Err(error),

@@ -1,5 +1,7 @@
 //! The command line. Every setting is a flag with a variable; `--help` lists them all.
 
+use std::process::ExitCode;
+
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
@@ -7,10 +9,14 @@ use crate::settings::acme::AcmeArgs;
 use crate::settings::api::ApiArgs;
 use crate::settings::database::DatabaseArgs;
 use crate::settings::logs::LogArgs;
+use crate::settings::mail::MailArgs;
+use crate::settings::monitoring::{API_PORT, MonitoringArgs, WORKER_PORT};
+use crate::settings::operators::OperatorArgs;
 use crate::settings::powerdns::PowerDnsArgs;
 use crate::settings::secrets::MasterKeyArgs;
+use crate::settings::shared::SharedArgs;
 use crate::settings::worker::WorkerArgs;
-use crate::{admin, logging, migrate, serve, work};
+use crate::{admin, logging, migrate, monitoring, openapi, serve, work};
 
 /// Issues, renews, keeps and delivers TLS certificates for the DNS zones of its customers.
 ///
@@ -34,7 +40,9 @@ enum Command {
     All(Box<All>),
     /// Makes the tables or brings them up to date, the queue's too. Safe to run at any time, and twice at once.
     Migrate(migrate::Migrate),
-    /// The operator's commands. They connect as the database's owner and print JSON.
+    /// Prints the description of the API: what openapi.yaml holds. Reads no settings.
+    Openapi(openapi::Openapi),
+    /// The operator's commands. They connect as the database's owner.
     #[command(subcommand)]
     Admin(admin::Admin),
 }
@@ -47,6 +55,12 @@ struct Serve {
     master_keys: MasterKeyArgs,
     #[command(flatten)]
     api: ApiArgs,
+    #[command(flatten)]
+    shared: SharedArgs,
+    #[command(flatten)]
+    operators: OperatorArgs,
+    #[command(flatten)]
+    monitoring: MonitoringArgs,
 }
 
 #[derive(Args)]
@@ -58,9 +72,15 @@ struct Work {
     #[command(flatten)]
     worker: WorkerArgs,
     #[command(flatten)]
+    shared: SharedArgs,
+    #[command(flatten)]
     acme: AcmeArgs,
     #[command(flatten)]
     powerdns: PowerDnsArgs,
+    #[command(flatten)]
+    mail: MailArgs,
+    #[command(flatten)]
+    monitoring: MonitoringArgs,
 }
 
 #[derive(Args)]
@@ -75,35 +95,56 @@ struct All {
     #[command(flatten)]
     api: ApiArgs,
     #[command(flatten)]
+    shared: SharedArgs,
+    #[command(flatten)]
+    operators: OperatorArgs,
+    #[command(flatten)]
     worker: WorkerArgs,
     #[command(flatten)]
     acme: AcmeArgs,
     #[command(flatten)]
     powerdns: PowerDnsArgs,
+    #[command(flatten)]
+    mail: MailArgs,
+    #[command(flatten)]
+    monitoring: MonitoringArgs,
 }
 
 /// Runs the command to its end.
-pub(crate) fn run(cli: Cli) -> Result<()> {
+pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
+    if let Command::Openapi(command) = cli.command {
+        return openapi::run(&command).map(|()| ExitCode::SUCCESS);
+    }
     logging::start(&cli.logs)?;
     rustls::crypto::aws_lc_rs::default_provider().install_default().map_err(|_| anyhow!("a TLS provider was installed twice"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime could not be started")?;
     runtime.block_on(async {
         match cli.command {
-            Command::Serve(args) => serve::run(&args.database, &args.master_keys, args.api).await,
-            Command::Work(args) => work::run(&args.database, &args.master_keys, args.worker, args.acme, args.powerdns).await,
+            Command::Serve(args) => {
+                let monitoring = monitoring::start(&args.monitoring, API_PORT, &args.database, &args.shared.ca)?;
+                serve::run(&args.database, &args.master_keys, args.api, &args.shared, &args.operators, &monitoring).await
+            }
+            Command::Work(args) => {
+                let monitoring = monitoring::start(&args.monitoring, WORKER_PORT, &args.database, &args.shared.ca)?;
+                let database = &args.database;
+                work::run(database, &args.master_keys, args.worker, &args.shared, args.acme, args.powerdns, args.mail, &monitoring).await
+            }
             Command::All(args) => all(*args).await,
             Command::Migrate(args) => migrate::run(&args).await,
-            Command::Admin(command) => admin::run(command).await,
-        }
+            Command::Openapi(args) => openapi::run(&args),
+            Command::Admin(command) => return Box::pin(admin::run(command)).await,
+        }?;
+        Ok(ExitCode::SUCCESS)
     })
 }
 
 /// Both end when either of them ends: half a service is worse than one that is started again.
 async fn all(args: All) -> Result<()> {
     let worker_database = args.database.with_url(args.worker_database_url);
+    let monitoring = monitoring::start(&args.monitoring, API_PORT, &args.database, &args.shared.ca)?;
     tokio::try_join!(
-        serve::run(&args.database, &args.master_keys, args.api),
-        work::run(&worker_database, &args.master_keys, args.worker, args.acme, args.powerdns),
+        serve::run(&args.database, &args.master_keys, args.api, &args.shared, &args.operators, &monitoring),
+        work::run(&worker_database, &args.master_keys, args.worker, &args.shared, args.acme, args.powerdns, args.mail, &monitoring),
     )?;
     Ok(())
 }

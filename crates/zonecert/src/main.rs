@@ -4,6 +4,8 @@ mod admin;
 mod cli;
 mod logging;
 mod migrate;
+mod monitoring;
+mod openapi;
 mod serve;
 mod settings;
 mod stop;
@@ -16,7 +18,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match cli::run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("zonecert: {error:#}");
             ExitCode::FAILURE

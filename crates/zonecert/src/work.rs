@@ -3,31 +3,44 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use zonecert_api::Monitoring;
 use zonecert_worker::{Worker, worker_name};
 
 use crate::settings::acme::AcmeArgs;
 use crate::settings::database::DatabaseArgs;
+use crate::settings::mail::MailArgs;
 use crate::settings::powerdns::PowerDnsArgs;
 use crate::settings::secrets::MasterKeyArgs;
+use crate::settings::shared::SharedArgs;
 use crate::settings::worker::WorkerArgs;
 use crate::stop::asked_to_stop;
 
 /// Works until the process is asked to stop.
+#[expect(clippy::too_many_arguments, reason = "each is a group of settings")]
 pub(crate) async fn run(
     database: &DatabaseArgs,
     master_keys: &MasterKeyArgs,
     worker: WorkerArgs,
+    SharedArgs { ca, dns }: &SharedArgs,
     acme: AcmeArgs,
     powerdns: PowerDnsArgs,
+    mail: MailArgs,
+    monitoring: &Monitoring,
 ) -> Result<()> {
     let masters = master_keys.read()?;
-    let settings = worker.settings();
+    let settings = worker.settings(ca, dns);
     let store = database.open()?;
-    let directories = acme.directories(&store, &masters)?;
+    monitoring.add_pool("worker", store.clone());
+    let directories = acme.directories(ca, &store, &masters)?;
     let name = worker_name();
-    let projector = powerdns.projector(&store, &name)?;
-    let worker = Arc::new(Worker::new(name, store, masters, directories, projector, settings));
-    tracing::info!("the worker takes jobs");
+    let projector = powerdns.projector(&store, dns, &name)?;
+    let mailer = mail.mailer()?;
+    let worker = Worker::new(name.clone(), store, masters, directories, projector, dns.resolver()?, settings)
+        .with_mailer(mailer)
+        .with_visibility(dns.propagation_check.clone());
+    let worker = Arc::new(worker);
+    // The name under which it holds leases and jobs.
+    tracing::info!(worker = %name, "the worker takes jobs");
     worker.run(database.url(), asked_to_stop()).await?;
     tracing::info!("the worker has stopped");
     Ok(())

@@ -169,7 +169,7 @@ fn environment(service: &Value) -> Map<String, Value> {
 }
 
 /// What `zonecert <command> --help` says, on lines of any length.
-fn help(command: &[&str]) -> String {
+pub(crate) fn help(command: &[&str]) -> String {
     let output = Command::new(binary()).args(command).arg("--help").output().unwrap();
     assert!(output.status.success(), "zonecert {command:?} --help: {}", output.status);
     String::from_utf8(output.stdout).unwrap()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
-use super::{read, root};
+use super::{read, root, yaml};
 
 const FILE: &str = "README.md";
 
@@ -38,7 +38,7 @@ fn every_block_of_commands_is_shell() {
 /// Paths that the first calls use are described, and so exist.
 #[test]
 fn every_path_of_a_call_in_the_readme_is_described() {
-    let description = read("openapi.yaml");
+    let described = yaml("openapi.yaml")["paths"].clone();
     let mut paths = BTreeSet::new();
     for (position, _) in read(FILE).match_indices("$API/") {
         let text = &read(FILE)[position + "$API".len()..];
@@ -48,8 +48,29 @@ fn every_path_of_a_call_in_the_readme_is_described() {
     }
     assert!(paths.len() > 5, "{paths:?}");
     for path in paths {
-        assert!(description.contains(&format!("\n  /api/v1{path}:\n")), "{FILE} calls {path}, which is not in openapi.yaml");
+        assert!(described.get(format!("/api/v1{path}")).is_some(), "{FILE} calls {path}, which is not in openapi.yaml");
     }
+}
+
+#[test]
+fn every_setting_of_every_command_is_in_the_readme_and_no_other() {
+    let known: BTreeSet<String> = [["serve"].as_slice(), &["work"], &["all"], &["migrate"], &["admin", "create-account"]]
+        .into_iter()
+        .flat_map(|command| {
+            let help = super::compose::help(command);
+            let names = help.split("[env: ").skip(1).map(|rest| rest.split(['=', ']']).next().unwrap().to_owned());
+            names.collect::<Vec<_>>()
+        })
+        .filter(|name| name.starts_with("ZONECERT_"))
+        .collect();
+    assert!(known.len() > 40, "settings are no longer found in --help: {known:?}");
+    let readme = read(FILE);
+    let written: BTreeSet<String> = readme
+        .split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
+        .filter(|word| word.starts_with("ZONECERT_"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(known.symmetric_difference(&written).collect::<Vec<_>>(), Vec::<&String>::new(), "--help and {FILE} differ");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Certificates come about.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::json;
-use zonecert_devstack::shared;
+use zonecert_devstack::product::{Product, setting};
+use zonecert_devstack::{PebbleOptions, PebbleServer, shared};
 use zonecert_tests::{System, check_download};
 
 #[tokio::test]
@@ -114,4 +115,23 @@ async fn three_workers_place_one_order() -> Result<()> {
     // Auto-renewal is Pro's default: 30 days before the end of a certificate of 90 days.
     assert!(certificate["next_renewal_at"].is_string(), "{certificate}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_ca_that_knows_its_customers_from_elsewhere_issues_to_an_account_that_is_bound() -> Result<()> {
+    const KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let stack = shared().await?;
+    let options = PebbleOptions { external_account: Some(("customer-1".to_owned(), KEY.to_owned())), ..PebbleOptions::default() };
+    let ca = PebbleServer::beside(&stack.powerdns, &options).await?;
+    let scratch = tempfile::tempdir()?;
+    let file = scratch.path().join("mac-key");
+    std::fs::write(&file, format!("{KEY}\n"))?;
+    let file = file.to_str().context("a path in UTF-8")?;
+    let bound = |product: Product| product.with(setting::ACME_EAB_KEY_ID, "customer-1").with(setting::ACME_EAB_MAC_KEY_FILE, file);
+    let system = System::start_at(&stack, &ca, bound).await?;
+    let account = system.account("plus").await?;
+    let zone = system.verified_zone(&account).await?;
+    let id = account.request(&zone, "app", &[]).await?;
+    account.becomes(&id, "issued").await?;
+    system.challenges_are_gone(&zone.name).await
 }

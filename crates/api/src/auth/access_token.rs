@@ -38,6 +38,8 @@ pub(crate) struct NotAccepted;
 pub(crate) struct Subject {
     pub(crate) account: AccountId,
     pub(crate) user: UserId,
+    /// When, to the microsecond by the database's clock: a log-out everywhere of a later moment voids it.
+    pub(crate) signed_in_at: DateTime<Utc>,
 }
 
 /// RFC 7519 §4.1, and the tenant.
@@ -48,6 +50,8 @@ struct Claims {
     sub: UserId,
     acct: AccountId,
     iat: i64,
+    /// `iat` in microseconds, since a log-out and the sign-in that follows are often of one second.
+    iat_us: i64,
     exp: i64,
     jti: Uuid,
 }
@@ -71,13 +75,15 @@ impl AccessTokens {
     }
 
     /// A token for somebody who has just proven who they are.
-    pub(crate) fn sign(&self, subject: Subject, now: DateTime<Utc>) -> Result<Zeroizing<String>, jsonwebtoken::errors::Error> {
+    pub(crate) fn sign(&self, subject: Subject) -> Result<Zeroizing<String>, jsonwebtoken::errors::Error> {
+        let now = subject.signed_in_at;
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: self.issuer.clone(),
             sub: subject.user,
             acct: subject.account,
             iat: now.timestamp(),
+            iat_us: now.timestamp_micros(),
             exp: (now + LIFETIME).timestamp(),
             jti: Uuid::new_v4(),
         };
@@ -93,7 +99,8 @@ impl AccessTokens {
         if claims.exp <= now.timestamp() {
             return Err(NotAccepted);
         }
-        Ok(Subject { account: claims.acct, user: claims.sub })
+        let signed_in_at = DateTime::from_timestamp_micros(claims.iat_us).ok_or(NotAccepted)?;
+        Ok(Subject { account: claims.acct, user: claims.sub, signed_in_at })
     }
 }
 

@@ -21,7 +21,7 @@ fn tokens(pem: &str) -> AccessTokens {
 }
 
 fn somebody() -> Subject {
-    Subject { account: AccountId::new(), user: UserId::new() }
+    Subject { account: AccountId::new(), user: UserId::new(), signed_in_at: noon() }
 }
 
 fn noon() -> DateTime<Utc> {
@@ -40,20 +40,21 @@ fn encode(value: &Value) -> String {
 fn a_token_says_who_and_until_when() {
     let tokens = tokens(&p256());
     let subject = somebody();
-    let token = tokens.sign(subject, noon()).unwrap();
+    let token = tokens.sign(subject).unwrap();
     let (header, claims) = (part(&token, 0), part(&token, 1));
     assert_eq!((&header["alg"], &header["kid"]), (&json!("ES256"), &json!(tokens.verifiers[0].kid)));
     assert_eq!((&claims["iss"], &claims["aud"]), (&json!(ISSUER), &json!(ISSUER)));
     assert_eq!((&claims["sub"], &claims["acct"]), (&json!(subject.user), &json!(subject.account)));
     assert_eq!((&claims["iat"], &claims["exp"]), (&json!(noon().timestamp()), &json!(noon().timestamp() + 900)));
-    assert_ne!(part(&tokens.sign(subject, noon()).unwrap(), 1)["jti"], claims["jti"]);
+    assert_eq!(claims["iat_us"], json!(noon().timestamp_micros()));
+    assert_ne!(part(&tokens.sign(subject).unwrap(), 1)["jti"], claims["jti"]);
     assert_eq!(tokens.verify(&token, noon()), Ok(subject));
 }
 
 #[test]
 fn a_token_ends_after_15_minutes() {
     let tokens = tokens(&p256());
-    let token = tokens.sign(somebody(), noon()).unwrap();
+    let token = tokens.sign(somebody()).unwrap();
     assert!(tokens.verify(&token, noon() + TimeDelta::seconds(899)).is_ok());
     assert_eq!(tokens.verify(&token, noon() + TimeDelta::seconds(900)), Err(NotAccepted));
 }
@@ -61,24 +62,24 @@ fn a_token_ends_after_15_minutes() {
 #[test]
 fn an_old_key_verifies_until_it_is_taken_out() {
     let (old, new) = (p256(), p256());
-    let token = tokens(&old).sign(somebody(), noon()).unwrap();
+    let token = tokens(&old).sign(somebody()).unwrap();
     let both = tokens(&format!("{}\n\n{}", *new, *old));
     assert!(both.verify(&token, noon()).is_ok());
-    assert_eq!(part(&both.sign(somebody(), noon()).unwrap(), 0)["kid"], both.verifiers[0].kid);
+    assert_eq!(part(&both.sign(somebody()).unwrap(), 0)["kid"], both.verifiers[0].kid);
     assert_eq!(tokens(&new).verify(&token, noon()), Err(NotAccepted));
 }
 
 #[test]
 fn another_issuers_token_is_not_accepted() {
     let key = p256();
-    let token = AccessTokens::new(&key, "https://other.zonecert.test").unwrap().sign(somebody(), noon()).unwrap();
+    let token = AccessTokens::new(&key, "https://other.zonecert.test").unwrap().sign(somebody()).unwrap();
     assert_eq!(tokens(&key).verify(&token, noon()), Err(NotAccepted));
 }
 
 #[test]
 fn the_token_does_not_choose_its_algorithm() {
     let tokens = tokens(&p256());
-    let token = tokens.sign(somebody(), noon()).unwrap();
+    let token = tokens.sign(somebody()).unwrap();
     let kid = &tokens.verifiers[0].kid;
     let claims = token.split('.').nth(1).unwrap();
 
@@ -97,7 +98,7 @@ fn the_token_does_not_choose_its_algorithm() {
 #[test]
 fn a_token_that_was_tampered_with_is_not_accepted() {
     let tokens = tokens(&p256());
-    let token = tokens.sign(somebody(), noon()).unwrap();
+    let token = tokens.sign(somebody()).unwrap();
     let [header, claims, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
     let mut later = part(&token, 1);
     later["exp"] = json!(noon().timestamp() + 1_000_000);
@@ -117,10 +118,10 @@ fn a_token_that_was_tampered_with_is_not_accepted() {
 #[test]
 fn a_token_without_one_of_its_claims_is_not_accepted() {
     let tokens = tokens(&p256());
-    let whole = part(&tokens.sign(somebody(), noon()).unwrap(), 1);
+    let whole = part(&tokens.sign(somebody()).unwrap(), 1);
     let signed = |claims: &Value| jsonwebtoken::encode(&tokens.header, claims, &tokens.signer).unwrap();
     assert!(tokens.verify(&signed(&whole), noon()).is_ok());
-    for claim in ["iss", "aud", "sub", "acct", "exp"] {
+    for claim in ["iss", "aud", "sub", "acct", "exp", "iat_us"] {
         let mut claims = whole.clone();
         claims.as_object_mut().unwrap().remove(claim);
         assert_eq!(tokens.verify(&signed(&claims), noon()), Err(NotAccepted), "{claim}");

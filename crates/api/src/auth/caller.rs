@@ -1,36 +1,44 @@
 //! Who calls, and what they may do. A handler that takes a [`Caller`] answers nobody else.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::dev::Payload;
-use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, ResponseError, web};
 use zonecert_domain::id::{AccountId, TokenId, UserId};
 use zonecert_domain::plan::{Plan, PlanRefusal};
 use zonecert_domain::scope::{Scope, ScopeSet};
 use zonecert_store::accounts::{self, Account, AccountStatus};
+use zonecert_store::api_tokens::{self, Usable};
 use zonecert_store::users::{self, Role};
-use zonecert_store::{Connection, StoreError, api_tokens, lookup};
+use zonecert_store::{Connection, StoreError};
 
 use crate::app::App;
+use crate::audit;
 use crate::auth::api_token;
 use crate::clock;
 use crate::problem::Problem;
 use crate::request_id::RequestId;
+use crate::traffic::client_address;
 
 /// Somebody with a valid credential, whose account may use the service.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The tenant.
     pub account: AccountId,
-    /// Its plan, as of the moment at which the request came in.
+    /// Its plan, as of the moment at which the request came in, or of [`crate::auth::recognised::FRESH`] before.
     pub plan: Plan,
     /// A person or a program.
     pub identity: Identity,
     /// Of this request; goes into the audit log.
     pub request_id: RequestId,
+    /// From where.
+    pub address: IpAddr,
     granted: ScopeSet,
 }
 
@@ -71,6 +79,14 @@ impl Caller {
         self.granted.iter().filter(|&scope| self.require(scope).is_ok()).collect()
     }
 
+    /// The person who has signed in: what a person does about themselves, no program does for them.
+    pub fn require_person(&self) -> Result<UserId, Problem> {
+        match self.identity {
+            Identity::User { id, .. } => Ok(id),
+            Identity::Token { .. } => Err(Problem::forbidden("person_required", "Only a person can do this; sign in by POST /auth/login")),
+        }
+    }
+
     /// The person who answers for what the caller makes.
     pub fn person(&self) -> UserId {
         match self.identity {
@@ -100,7 +116,8 @@ pub(crate) fn scopes_of(role: Role) -> ScopeSet {
     }
 }
 
-const fn is_reading(scope: Scope) -> bool {
+/// Whether it is a scope that tokens keep on a plan without API access (requirements section 6).
+pub(crate) const fn is_reading(scope: Scope) -> bool {
     matches!(scope, Scope::CertificatesRead | Scope::KeysRead | Scope::ZonesRead)
 }
 
@@ -119,14 +136,14 @@ fn insufficient_scope(scope: Scope, identity: &Identity) -> Problem {
 /// What a request is for, as far as a suspension is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Sees, downloads or takes away.
+    /// Sees, downloads or takes away; or sees to the safety or the end of the account.
     Read,
     /// Makes or changes.
     Write,
 }
 
-/// Whether an account is answered: never while suspended for abuse; while payment is missing it sees, downloads and deletes
-/// (requirements section 6).
+/// Whether an account is answered: never while suspended for abuse; while payment is missing it sees, downloads, revokes and deletes
+/// (requirements section 6), and sees to its passwords and its end.
 pub(crate) fn check_status(status: AccountStatus, access: Access) -> Result<(), Problem> {
     let detail = match (status, access) {
         (AccountStatus::Active, _) | (AccountStatus::SuspendedPayment, Access::Read) => return Ok(()),
@@ -136,9 +153,21 @@ pub(crate) fn check_status(status: AccountStatus, access: Access) -> Result<(), 
     Err(Problem::forbidden("account_suspended", detail))
 }
 
-fn access(method: &Method) -> Access {
-    if matches!(*method, Method::GET | Method::DELETE) { Access::Read } else { Access::Write }
+/// Whoever has lost a key or a password must be safe whether they have paid or not, and nobody has to pay to leave.
+fn access(method: &Method, route: Option<&str>) -> Access {
+    let route = route.unwrap_or_default();
+    let may = match *method {
+        Method::GET | Method::DELETE => true,
+        Method::POST => route.ends_with("/revoke") || UNPAID_POSTS.contains(&route),
+        Method::PUT => route == ACCOUNT_DELETION,
+        _ => false,
+    };
+    if may { Access::Read } else { Access::Write }
 }
+
+/// A new password, and the end of all sign-ins.
+const UNPAID_POSTS: [&str; 2] = ["/api/v1/me/password", "/api/v1/auth/logout-everywhere"];
+const ACCOUNT_DELETION: &str = "/api/v1/account/deletion";
 
 impl FromRequest for Caller {
     type Error = Problem;
@@ -152,18 +181,67 @@ impl FromRequest for Caller {
 
 async fn identify(request: &HttpRequest) -> Result<Caller, Problem> {
     let app = request.app_data::<web::Data<App>>().ok_or_else(Problem::internal)?;
+    let (address, now) = (client_address::of(request, &app.settings.traffic), Instant::now());
     let credential = bearer(request)?;
-    let (account, identity, granted) = match api_token::parse(credential) {
-        Some(digest) => of_token(app, digest).await?,
-        None => of_user(app, credential).await?,
-    };
-    tracing::Span::current().record("account", tracing::field::display(account.id));
-    check_status(account.status, access(request.method()))?;
-    Ok(Caller { account: account.id, plan: account.plan, identity, granted, request_id: RequestId::of(request) })
+    app.rate_limiter.admit(address, credential, now)?;
+    let changes = *request.method() != Method::GET;
+    let trust = if changes { Trust::TheDatabase } else { Trust::AMomentAgo };
+    let recognised = recognise(app, credential, address, RequestId::of(request), trust).await;
+    let (caller, status) = recognised.inspect_err(|problem| {
+        if problem.status_code() == StatusCode::UNAUTHORIZED {
+            app.rate_limiter.count_refused(address, now);
+        }
+    })?;
+    tracing::Span::current().record("account", tracing::field::display(caller.account));
+    if changes {
+        request.extensions_mut().insert(Changed(caller.account));
+    }
+    app.rate_limiter.count_call(request, caller.account, caller.plan, credential, now)?;
+    check_status(status, access(request.method(), request.match_pattern().as_deref()))?;
+    Ok(caller)
+}
+
+/// Left with a request that may have changed something of this account.
+#[derive(Clone, Copy)]
+pub(crate) struct Changed(pub(crate) AccountId);
+
+/// After a request: whatever it has changed holds from the next one on.
+pub(crate) fn forget_changed(request: &HttpRequest) {
+    let changed = request.extensions().get::<Changed>().copied();
+    if let (Some(Changed(account)), Some(app)) = (changed, request.app_data::<web::Data<App>>()) {
+        app.recognised.forget(account);
+    }
+}
+
+/// Whom to believe about a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// The database alone: for whatever changes something.
+    TheDatabase,
+    /// Also what it said a moment ago ([`crate::auth::recognised::FRESH`]).
+    AMomentAgo,
+}
+
+/// Whose credential this is right now, and whether their account is suspended. Counts nothing.
+pub(crate) async fn recognise(
+    app: &App,
+    credential: &str,
+    address: IpAddr,
+    request_id: RequestId,
+    trust: Trust,
+) -> Result<(Caller, AccountStatus), Problem> {
+    if let Some(digest) = api_token::parse(credential) {
+        let usable = of_token(app, digest, address, &request_id, trust).await?;
+        let Usable { account, token, made_by } = &*usable;
+        let (identity, granted) = (Identity::Token { id: token.id, made_by: *made_by }, token.scopes.clone());
+        return Ok((Caller { account: account.id, plan: account.plan, identity, request_id, address, granted }, account.status));
+    }
+    let (account, identity, granted) = of_user(app, credential).await?;
+    Ok((Caller { account: account.id, plan: account.plan, identity, request_id, address, granted }, account.status))
 }
 
 /// RFC 6750 §2.1. The scheme's case does not matter (RFC 9110 §11.1).
-fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
+pub(crate) fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
     let missing = || {
         Problem::unauthorized("credential_missing", "Send an access token or an API token in the header `Authorization: Bearer <token>`")
     };
@@ -175,28 +253,38 @@ fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
 async fn of_user(app: &App, credential: &str) -> Result<(Account, Identity, ScopeSet), Problem> {
     let claims = app.access_tokens.verify(credential, clock::now()).map_err(|_| refused())?;
     let body = async move |conn: &mut Connection| {
-        let Some(user) = users::find_user(conn, claims.account, claims.user).await? else {
+        let user = users::find_user(conn, claims.account, claims.user).await?.ok_or_else(refused)?;
+        if user.signed_out_at.is_some_and(|signed_out_at| claims.signed_in_at < signed_out_at) {
             return Err(refused());
-        };
+        }
         let account = get_account(conn, claims.account).await?;
         Ok((account, Identity::User { id: user.id, role: user.role }, scopes_of(user.role)))
     };
     app.store.tenant(claims.account, body).await
 }
 
-async fn of_token(app: &App, digest: [u8; 32]) -> Result<(Account, Identity, ScopeSet), Problem> {
-    let found = app.store.platform(async |conn| lookup::find_api_token(conn, &digest).await).await?;
-    let (account, token) = found.ok_or_else(refused)?;
-    let now = clock::now();
-    let body = async move |conn: &mut Connection| {
-        let Some((token, made_by)) = api_tokens::find_usable(conn, account, token, now).await? else {
-            return Err(refused());
-        };
-        let account = get_account(conn, account).await?;
-        api_tokens::mark_used(conn, account.id, &token, now).await?;
-        Ok((account, Identity::Token { id: token.id, made_by }, token.scopes))
-    };
-    app.store.tenant(account, body).await
+async fn of_token(app: &App, digest: [u8; 32], address: IpAddr, request_id: &RequestId, trust: Trust) -> Result<Arc<Usable>, Problem> {
+    let (now, time) = (Instant::now(), clock::now());
+    if trust == Trust::AMomentAgo
+        && let Some(known) = app.recognised.find(&digest, address, now, time)
+    {
+        return Ok(known);
+    }
+    let question = app.recognised.ask(now);
+    let usable = api_tokens::read_usable(&app.store, &digest, time).await?.ok_or_else(refused)?;
+    let (account, token) = (usable.account.id, usable.token.id);
+    if !usable.token.is_usable_from(address) {
+        if app.rate_limiter.notes_misuse(token, now) {
+            audit::record_misuse(&app.store, account, token, address, request_id).await?;
+        }
+        return Err(refused());
+    }
+    if usable.token.is_use_due(time) {
+        app.store.tenant(account, async |conn| api_tokens::mark_used(conn, account, token, time).await).await?;
+    }
+    let usable = Arc::new(usable);
+    app.recognised.keep(&question, digest, Arc::clone(&usable));
+    Ok(usable)
 }
 
 /// An account that has gone is no different from a credential that was never given.
@@ -207,9 +295,40 @@ async fn get_account(conn: &mut Connection, id: AccountId) -> Result<Account, Pr
     })
 }
 
-/// The same for every credential that is not accepted: unknown, expired, revoked or malformed (RFC 6750 §3.1 `invalid_token`).
+/// The same for every credential that is not accepted: unknown, expired, revoked, malformed or used from elsewhere (RFC 6750 §3.1 `invalid_token`).
 fn refused() -> Problem {
     let challenge = HeaderValue::from_static("Bearer realm=\"zonecert\", error=\"invalid_token\"");
     Problem::unauthorized("credential_invalid", "The token is unknown, expired or revoked; sign in again or use another")
         .with_header(WWW_AUTHENTICATE, challenge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_not_paid_sees_takes_away_and_stays_safe() {
+        let may = |method, route| check_status(AccountStatus::SuspendedPayment, access(&method, Some(route))).is_ok();
+        assert!(may(Method::GET, "/api/v1/certificates"));
+        assert!(may(Method::DELETE, "/api/v1/certificates/{id}"));
+        assert!(may(Method::POST, "/api/v1/certificates/{id}/revoke"));
+        assert!(may(Method::POST, "/api/v1/certificates/{id}/versions/{version}/revoke"));
+        assert!(may(Method::POST, "/api/v1/me/password") && may(Method::POST, "/api/v1/auth/logout-everywhere"));
+        assert!(may(Method::PUT, "/api/v1/account/deletion") && may(Method::DELETE, "/api/v1/account/deletion"));
+        let routes = crate::routes::all();
+        for (method, path) in UNPAID_POSTS.map(|path| (Method::POST, path)).into_iter().chain([(Method::PUT, ACCOUNT_DELETION)]) {
+            assert!(routes.iter().any(|route| route.method == method && route.path == path), "{method} {path} is no route");
+        }
+        for (method, route) in [
+            (Method::POST, "/api/v1/account/deletion"),
+            (Method::PUT, "/api/v1/me/password"),
+            (Method::POST, "/api/v1/certificates"),
+            (Method::POST, "/api/v1/certificates/{id}/renew"),
+            (Method::PUT, "/api/v1/certificates/{id}/revoke"),
+            (Method::PATCH, "/api/v1/certificates/{id}"),
+        ] {
+            assert!(!may(method.clone(), route), "{method} {route}");
+        }
+        assert!(check_status(AccountStatus::SuspendedAbuse, Access::Read).is_err());
+    }
 }

@@ -105,6 +105,12 @@ pub enum HashingError {
     Thread(#[from] tokio::task::JoinError),
 }
 
+/// The right to hash. A clone goes into the thread, so that a client that hangs up does not make room before the work is done.
+#[derive(Clone)]
+pub(crate) struct Turn {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
 /// Hashes and checks passwords, a bounded number at once: each takes 19 MiB.
 pub(crate) struct Passwords {
     turns: Arc<Semaphore>,
@@ -133,9 +139,10 @@ impl Passwords {
         hashed.await.map_err(|error| Problem::caused_by(&error))
     }
 
-    /// Whether the password is that of `stored`. Takes as long when there is none, and says no.
-    pub(crate) async fn verify(&self, password: Secret, stored: Option<PasswordHash>) -> Result<bool, Problem> {
-        let turn = self.turn().await?;
+    /// Whether the password is that of `stored`. Takes as long when there is none, and says no. While the turn is kept, nobody else gets it: what
+    /// follows from a wrong password can be written before the next is tried.
+    pub(crate) async fn verify(&self, turn: &Turn, password: Secret, stored: Option<PasswordHash>) -> Result<bool, Problem> {
+        let turn = turn.clone();
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.nobodys.clone());
         let verified = blocking(move || {
@@ -145,10 +152,10 @@ impl Passwords {
         verified.await.map(|good| good && known).map_err(|error| Problem::caused_by(&error))
     }
 
-    /// The turn goes into the thread, so that a client that hangs up does not make room before the work is done.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    /// Waits for a turn to hash.
+    pub(crate) async fn turn(&self) -> Result<Turn, Problem> {
         match tokio::time::timeout(self.patience, Arc::clone(&self.turns).acquire_owned()).await {
-            Ok(Ok(turn)) => Ok(turn),
+            Ok(Ok(turn)) => Ok(Turn { _permit: Arc::new(turn) }),
             Ok(Err(_)) | Err(_) => {
                 Err(Problem::unavailable("sign_in_busy", "Very many people sign in at this moment; try again in a few seconds", 5))
             }
@@ -204,23 +211,27 @@ mod tests {
         let right = "correct horse battery staple ";
         let stored = passwords.hash(&Password::parse(secret(right)).unwrap()).await.unwrap_or_else(|_| panic!("hashing failed"));
         assert!(stored.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert!(passwords.verify(secret(right), Some(stored.clone())).await.unwrap());
+        let turn = passwords.turn().await.unwrap();
+        assert!(passwords.verify(&turn, secret(right), Some(stored.clone())).await.unwrap());
         for wrong in ["", right.trim(), "Correct horse battery staple "] {
-            assert!(!passwords.verify(secret(wrong), Some(stored.clone())).await.unwrap());
+            assert!(!passwords.verify(&turn, secret(wrong), Some(stored.clone())).await.unwrap());
         }
     }
 
     #[tokio::test]
     async fn nobodys_password_is_never_right_and_costs_the_same_work() {
         let passwords = passwords(1, PATIENCE);
-        assert!(!passwords.verify(secret("correct horse battery staple"), None).await.unwrap());
+        let turn = passwords.turn().await.unwrap();
+        assert!(!passwords.verify(&turn, secret("correct horse battery staple"), None).await.unwrap());
         assert!(passwords.nobodys.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
     }
 
     #[tokio::test]
     async fn a_damaged_hash_is_our_fault_and_not_the_clients() {
         let passwords = passwords(1, PATIENCE);
-        let problem = passwords.verify(secret("whatever it is"), Some(PasswordHash::new("$argon2id$v=19$".to_owned()))).await.unwrap_err();
+        let turn = passwords.turn().await.unwrap();
+        let problem =
+            passwords.verify(&turn, secret("whatever it is"), Some(PasswordHash::new("$argon2id$v=19$".to_owned()))).await.unwrap_err();
         assert_eq!(problem.code(), "internal_error");
     }
 
@@ -228,10 +239,10 @@ mod tests {
     async fn whoever_waits_too_long_for_a_turn_is_sent_away() {
         let passwords = passwords(1, Duration::ZERO);
         let turn = passwords.turn().await.unwrap();
-        let problem = passwords.verify(secret("whatever it is"), None).await.unwrap_err();
+        let problem = passwords.turn().await.map(drop).unwrap_err();
         assert_eq!(problem.code(), "sign_in_busy");
         drop(turn);
-        assert!(passwords.verify(secret("whatever it is"), None).await.is_ok());
+        assert!(passwords.turn().await.is_ok());
     }
 
     #[test]

@@ -1,44 +1,83 @@
-//! `POST /certificates`: requests a certificate, which the workers then issue (requirements S3.25).
+//! Requests a certificate, which the workers then issue (requirements S3.25). The order in which errors are looked for is that of
+//! requirements S3.53.
 
-use actix_web::http::header::LOCATION;
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 use zonecert_domain::id::IssuanceId;
 use zonecert_domain::issuance::{IssuanceReason, give_up_at};
-use zonecert_domain::plan::{self, CreateWish, Plan};
+use zonecert_domain::plan::{self, CreateWish};
 use zonecert_domain::scope::Scope;
-use zonecert_domain::zone_name::ZoneName;
 use zonecert_store::certificates::{self, Certificate, NewCertificate, NewName};
 use zonecert_store::events::NewEvent;
-use zonecert_store::zones::{self, Zone, ZoneStatus};
 use zonecert_store::{Connection, StoreError, accounts, events, issuances};
 
-use super::naming;
 use super::view::CertificateView;
 use super::wish::{Wish, WishBody};
+use super::{naming, taken, zone};
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
-use crate::problem::{FieldError, Problem};
+use crate::idempotency::{self, Idempotency, Reply};
+use crate::problem::Problem;
 use crate::request::Body;
 
-/// The order in which errors are looked for is that of requirements S3.53.
-pub(super) async fn create(app: web::Data<App>, caller: Caller, body: Body<WishBody>) -> Result<HttpResponse, Problem> {
+/// Request a certificate
+///
+/// Needs a paid plan and a verified zone as well. Answers at once with `pending`; issuance normally ends within 60 s. Watch `status` at the
+/// address in `Location`.
+#[utoipa::path(
+    post, path = "/api/v1/certificates", tag = "certificates", operation_id = "requestCertificate",
+    params(idempotency::Parameters),
+    request_body(content = WishBody, examples(
+        ("two_names" = (summary = "A domain and one more name", value = json!({
+            "zone_id": "zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f", "domain": "app.your-domain.com", "sans": ["www.your-domain.com"],
+        }))),
+        ("wildcard" = (summary = "*.your-domain.com and your-domain.com", value = json!({
+            "zone_id": "zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f", "domain": "your-domain.com", "wildcard": true,
+        }))),
+    )),
+    responses(
+        (status = 201, description = "The certificate, for which no order is placed (`place_order` was false).", body = CertificateView,
+            headers(("Location" = String))),
+        (status = 202, description = "The certificate, whose issuance has begun.", body = CertificateView, headers(("Location" = String))),
+        (status = 400, description = "`domain_not_under_zone`: Domain not under zone\n`certificate_name_invalid`, `unknown_choice`\n\
+            {names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
+        (status = 403, description = "`certificate_limit_reached`: Certificate limit reached for plan\n\
+            `paid_plan_required`: Certificate management requires paid subscription\n\
+            `wildcard_requires_elite`: Wildcard certificates require Elite plan\n\
+            `auto_renew_requires_pro`: Auto-renewal requires Pro or Elite plan"),
+        (status = 404, description = "`zone_not_found`: Zone not found or no permission"),
+        (status = 409, description = "`certificate_exists`: Certificate already exists for domain\n\
+            `certificate_name_taken`: The account has a certificate with the name app already; give another, or none to have one chosen\n\
+            `zone_not_verified`: The zone your-domain.com is not verified yet; set its TXT record and \
+            POST /api/v1/zones/zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f/verify first"),
+    ),
+)]
+pub(super) async fn create(
+    app: web::Data<App>,
+    caller: Caller,
+    idempotency: Idempotency,
+    body: Body<WishBody>,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesWrite)?;
     plan::check_paid(caller.plan)?;
+    let once = idempotency.of(&caller)?;
     let wish = Wish::parse(&body.read()?, &app.settings.names)?;
-    let under_way = wish.place_order;
-    let (certificate, plan) = app.store.tenant_write(caller.account, async move |conn| insert(conn, &caller, &wish).await).await?;
-    let mut response = if under_way { HttpResponse::Accepted() } else { HttpResponse::Created() };
-    let location = format!("/api/v1/certificates/{}", certificate.id);
-    Ok(response.insert_header((LOCATION, location)).json(CertificateView::new(&certificate, plan)))
+    let status = if wish.place_order { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+    let work = async move |conn: &mut Connection| {
+        let certificate = insert(conn, &caller, &wish).await?;
+        let location = format!("/api/v1/certificates/{}", certificate.id);
+        Ok(Reply::json(status, &CertificateView::new(&certificate))?.at(location))
+    };
+    once.run(&app.store, work).await
 }
 
 /// In a transaction that holds the account's lock, so that neither slot nor domain nor derived name can be taken twice.
-async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) -> Result<(Certificate, Plan), Problem> {
+pub(super) async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) -> Result<Certificate, Problem> {
     let account = caller.account;
-    let zone = get_verified_zone(conn, caller, wish).await?;
-    check_under(wish, &zone.name)?;
+    let zone = zone::get_verified(conn, account, wish.zone).await?;
+    zone::check_under(&wish.names, &zone.name)?;
     // The plan may have changed since the caller was identified.
     let plan = accounts::get_account(conn, account).await?.plan;
     let auto_renew = wish.auto_renew.unwrap_or(plan.limits().auto_renew);
@@ -54,7 +93,8 @@ async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) -> Result<(
         key_policy: wish.key_policy,
         auto_renew,
     };
-    let id = certificates::insert_certificate(conn, account, &new).await.map_err(|error| taken(error, wish))?;
+    let inserted = certificates::insert_certificate(conn, account, &new).await;
+    let id = inserted.map_err(|error| taken::problem(error, wish.name.as_deref()))?;
     // The new one is counted already.
     plan::check_limit(plan, certificates::count_slots(conn, account).await? - 1)?;
     let issuance = if wish.place_order {
@@ -65,52 +105,7 @@ async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) -> Result<(
     };
     let certificate = certificates::get_certificate(conn, account, id).await?;
     record(conn, caller, &certificate, issuance).await?;
-    Ok((certificate, plan))
-}
-
-/// Requirements section 1 fixes the text: the same for a zone that is not there and for another account's.
-async fn get_verified_zone(conn: &mut Connection, caller: &Caller, wish: &Wish) -> Result<Zone, Problem> {
-    let absent = || Problem::absent("zone_not_found", "Zone not found or no permission");
-    let zone = zones::get_zone(conn, caller.account, wish.zone.ok_or_else(absent)?).await.map_err(|error| match error {
-        StoreError::NotFound => absent(),
-        other => other.into(),
-    })?;
-    let verify = format!("POST /api/v1/zones/{}/verify", zone.id);
-    match zone.status {
-        ZoneStatus::Verified => Ok(zone),
-        ZoneStatus::Pending => {
-            let detail = format!("The zone {} is not verified yet; set its TXT record and {verify} first", zone.name);
-            Err(Problem::conflict("zone_not_verified", detail))
-        }
-        ZoneStatus::Lost => {
-            let detail = format!("Control of the zone {} is no longer proven; set its TXT record again and {verify}", zone.name);
-            Err(Problem::conflict("zone_not_verified", detail))
-        }
-    }
-}
-
-fn check_under(wish: &Wish, zone: &ZoneName) -> Result<(), Problem> {
-    if wish.names.first_outside(zone).is_none() {
-        return Ok(());
-    }
-    let outside = wish.names.names().iter().filter(|name| !name.is_at_or_below(zone));
-    let errors = outside.map(|name| {
-        let pointer = if name.base() == wish.names.primary().base() { "/domain" } else { "/sans" };
-        FieldError::new(pointer, "domain_not_under_zone", format!("{name} is neither {zone} nor below it"))
-    });
-    Err(Problem::bad_request("domain_not_under_zone", "Domain not under zone").with_errors(errors.collect()))
-}
-
-fn taken(error: StoreError, wish: &Wish) -> Problem {
-    if error.is_constraint(certificates::DOMAIN_KEY) {
-        return Problem::conflict("certificate_exists", "Certificate already exists for domain");
-    }
-    if error.is_constraint(certificates::NAME_KEY) {
-        let name = wish.name.as_deref().unwrap_or_default();
-        let detail = format!("The account has a certificate with the name {name} already; give another, or none to have one chosen");
-        return Problem::conflict("certificate_name_taken", detail);
-    }
-    error.into()
+    Ok(certificate)
 }
 
 async fn record(conn: &mut Connection, caller: &Caller, certificate: &Certificate, issuance: Option<IssuanceId>) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
 use zeroize::Zeroizing;
 use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::id::{CertificateId, VersionId};
@@ -18,26 +19,62 @@ use zonecert_store::{Connection, private_keys};
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
+use crate::openapi::values;
 use crate::problem::Problem;
 use crate::request::Id;
 
 const JSON: &str = "application/json";
 const PEM: &str = "application/x-pem-file";
 
-/// `GET /certificates/{id}/download`: all three at once.
+/// The files in one answer.
+#[derive(Serialize, ToSchema)]
+struct Files<'a> {
+    /// The leaf.
+    #[schema(pattern = "^-----BEGIN CERTIFICATE-----", example = "-----BEGIN CERTIFICATE-----\nMIID...\n-----END CERTIFICATE-----\n")]
+    certificate: &'a str,
+    /// The issuers.
+    #[schema(pattern = "^-----BEGIN CERTIFICATE-----", example = "-----BEGIN CERTIFICATE-----\nMIIC...\n-----END CERTIFICATE-----\n")]
+    chain: &'a str,
+    /// PKCS#8.
+    #[schema(pattern = "^-----BEGIN PRIVATE KEY-----", example = "-----BEGIN PRIVATE KEY-----\nMIIE...\n-----END PRIVATE KEY-----\n")]
+    private_key: &'a str,
+}
+
+/// A file in PEM (RFC 7468).
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^-----BEGIN ")]
+#[expect(dead_code, reason = "describes bytes that are sent as they are")]
+struct Pem(String);
+
+/// What a client that asks again says.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "the header is read by the framework's own type")]
+pub(super) struct Known {
+    /// The `ETag` of the version that the client has.
+    #[param(rename = "If-None-Match", required = false, example = "\"ver_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f\"")]
+    if_none_match: String,
+}
+
+/// Certificate, chain and private key of the version in use
+///
+/// Possible as long as `downloadable` is true, whatever the status.
+#[utoipa::path(
+    get, path = "/api/v1/certificates/{id}/download", tag = "certificates", operation_id = "downloadCertificate",
+    params(("id" = inline(values::CertificateId), Path), Known),
+    responses(
+        (status = 200, description = "The three files, in PEM.", body = Files, headers(("ETag" = String))),
+        (status = 304, description = "The client has the version in use already.", headers(("ETag" = String))),
+        (status = 409, description = "`certificate_not_ready`: The certificate is not issued yet; look at its `status` again in some seconds, \
+            and at its logs if it takes longer"),
+    ),
+)]
 pub(super) async fn json(
     request: HttpRequest,
     app: web::Data<App>,
     caller: Caller,
     id: Id<CertificateId>,
 ) -> Result<HttpResponse, Problem> {
-    #[derive(Serialize)]
-    struct Files<'a> {
-        certificate: &'a str,
-        chain: &'a str,
-        private_key: &'a str,
-    }
-
     caller.require(Scope::CertificatesRead)?;
     caller.require(Scope::KeysRead)?;
     let found = find(&request, &app, caller, id.read()?, true).await?;
@@ -52,7 +89,20 @@ pub(super) async fn json(
     Ok(file.answer(JSON, "json", Bytes::from_owner(Wiped(body)), Holds::Key))
 }
 
-/// `GET /certificates/{id}/pem`: leaf and chain, as a TLS server is configured with them.
+/// Leaf and chain in one file
+///
+/// What a TLS server is configured with, beside the key.
+#[utoipa::path(
+    get, path = "/api/v1/certificates/{id}/pem", tag = "certificates", operation_id = "getCertificatePem",
+    params(("id" = inline(values::CertificateId), Path), Known),
+    responses(
+        (status = 200, description = "The file.", body = Pem, content_type = "application/x-pem-file",
+            headers(("ETag" = String), ("Content-Disposition" = String))),
+        (status = 304, description = "The client has the version in use already.", headers(("ETag" = String))),
+        (status = 409, description = "`certificate_not_ready`: The certificate is not issued yet; look at its `status` again in some seconds, \
+            and at its logs if it takes longer"),
+    ),
+)]
 pub(super) async fn pem(request: HttpRequest, app: web::Data<App>, caller: Caller, id: Id<CertificateId>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
     let found = find(&request, &app, caller, id.read()?, false).await?;
@@ -61,7 +111,18 @@ pub(super) async fn pem(request: HttpRequest, app: web::Data<App>, caller: Calle
     Ok(file.answer(PEM, "crt", body, Holds::NoKey))
 }
 
-/// `GET /certificates/{id}/chain`: the issuers, without the leaf.
+/// The issuers, without the leaf
+#[utoipa::path(
+    get, path = "/api/v1/certificates/{id}/chain", tag = "certificates", operation_id = "getCertificateChain",
+    params(("id" = inline(values::CertificateId), Path), Known),
+    responses(
+        (status = 200, description = "The file.", body = Pem, content_type = "application/x-pem-file",
+            headers(("ETag" = String), ("Content-Disposition" = String))),
+        (status = 304, description = "The client has the version in use already.", headers(("ETag" = String))),
+        (status = 409, description = "`certificate_not_ready`: The certificate is not issued yet; look at its `status` again in some seconds, \
+            and at its logs if it takes longer"),
+    ),
+)]
 pub(super) async fn chain(
     request: HttpRequest,
     app: web::Data<App>,
@@ -75,7 +136,20 @@ pub(super) async fn chain(
     Ok(file.answer(PEM, "chain.pem", body, Holds::NoKey))
 }
 
-/// `GET /certificates/{id}/key`: the private key of the version in use.
+/// The private key of the version in use
+///
+/// PKCS#8 in PEM. Each download is noted in the audit log.
+#[utoipa::path(
+    get, path = "/api/v1/certificates/{id}/key", tag = "certificates", operation_id = "getCertificateKey",
+    params(("id" = inline(values::CertificateId), Path), Known),
+    responses(
+        (status = 200, description = "The file.", body = Pem, content_type = "application/x-pem-file",
+            headers(("ETag" = String), ("Content-Disposition" = String))),
+        (status = 304, description = "The client has the version in use already.", headers(("ETag" = String))),
+        (status = 409, description = "`certificate_not_ready`: The certificate is not issued yet; look at its `status` again in some seconds, \
+            and at its logs if it takes longer"),
+    ),
+)]
 pub(super) async fn key(request: HttpRequest, app: web::Data<App>, caller: Caller, id: Id<CertificateId>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::KeysRead)?;
     let found = find(&request, &app, caller, id.read()?, true).await?;
@@ -109,7 +183,7 @@ async fn find(request: &HttpRequest, app: &web::Data<App>, caller: Caller, id: C
     let (account, masters) = (caller.account, app.masters.clone());
     let body = async move |conn: &mut Connection| {
         let certificate = certificates::get_certificate(conn, account, id).await?;
-        let current = certificate.current_version.filter(|_| certificate.downloadable).ok_or_else(|| not_ready(&certificate))?;
+        let current = certificate.current_version.as_ref().filter(|_| certificate.downloadable).ok_or_else(|| not_ready(&certificate))?.id;
         if known_to_client(&known, current) {
             return Ok(Found::Unchanged(current));
         }
@@ -127,7 +201,10 @@ async fn find(request: &HttpRequest, app: &web::Data<App>, caller: Caller, id: C
 
 fn known_to_client(known: &header::IfNoneMatch, current: VersionId) -> bool {
     let tag = EntityTag::new_strong(current.to_string());
-    matches!(known, header::IfNoneMatch::Items(tags) if tags.iter().any(|known| known.weak_eq(&tag)))
+    match known {
+        header::IfNoneMatch::Any => true,
+        header::IfNoneMatch::Items(tags) => tags.iter().any(|known| known.weak_eq(&tag)),
+    }
 }
 
 /// Says why there is nothing to download, and what to do.

@@ -1,29 +1,49 @@
-//! `GET /certificates` (requirements S3.30).
+//! Lists certificates (requirements S3.30).
+
+use std::fmt;
 
 use actix_web::{HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, Utc};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use zonecert_domain::certificate::CertificateStatus;
+use zonecert_domain::name::search_text;
 use zonecert_domain::scope::Scope;
 use zonecert_store::certificates::{self, Filter, Position};
-use zonecert_store::{Connection, StoreError, accounts};
+use zonecert_store::{Connection, StoreError};
 
 use super::view::CertificateView;
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::faults::Faults;
 use crate::limits::LimitsView;
+use crate::openapi::values;
 use crate::paging::{Cursor, Limit};
 use crate::problem::{FieldError, Problem};
 use crate::request::Query;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
+    /// The `next_cursor` of the page before, unchanged. A cursor is a place in the order of all certificates: it goes with any filter.
     cursor: Option<String>,
+    /// How many elements a page has.
+    #[param(value_type = Option<u8>, minimum = 1, maximum = 100, default = 50)]
     limit: Option<String>,
-    status: Option<String>,
+    /// Only certificates in one of these states, one after the other or with commas between them.
+    #[param(value_type = Option<Vec<values::CertificateStatus>>)]
+    status: Vec<String>,
+    /// Only certificates of this zone.
+    #[param(example = "zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f")]
     zone_id: Option<String>,
+    /// Only the certificate with exactly this name.
     name: Option<String>,
+    /// Only certificates with this text in their domain or a SAN, in any case.
+    q: Option<String>,
+    /// Only certificates whose version in use ends before this time.
+    #[param(value_type = Option<DateTime<Utc>>)]
+    expiring_before: Option<String>,
 }
 
 /// Which certificates, and which page of them.
@@ -34,29 +54,43 @@ struct Wanted {
     limit: Limit,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CertificatePage)]
 struct List<'a> {
     certificates: Vec<CertificateView<'a>>,
     limits: LimitsView,
+    /// For the next page; null on the last one.
+    #[schema(required, example = json!(null))]
     next_cursor: Option<String>,
 }
 
+/// The account's certificates, and its limits
+///
+/// Filters can be combined; what matches nothing is an empty list.
+#[utoipa::path(
+    get, path = "/api/v1/certificates", tag = "certificates", operation_id = "listCertificates",
+    params(Parameters),
+    responses(
+        (status = 200, description = "A page of certificates.", body = List),
+        (status = 400, description = "`unknown_choice` at ?status: Give one or several of pending, validating, issued, failed, expired, revoked\n\
+            `date_time_invalid` at ?expiring_before: Give a date and time as in RFC 3339, such as 2026-11-21T00:00:00Z"),
+    ),
+)]
 pub(super) async fn list(app: web::Data<App>, caller: Caller, query: Query<Parameters>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
     let Wanted { filter, after, limit } = parse(query.read()?)?;
     let account = caller.account;
     let body = async move |conn: &mut Connection| {
-        let plan = accounts::get_account(conn, account).await?.plan;
-        let count = certificates::count_slots(conn, account).await?;
+        let usage = certificates::get_usage(conn, account).await?;
         let rows = match filter {
             Some(filter) => certificates::list_certificates(conn, account, &filter, after, limit.to_read()).await?,
             None => Vec::new(),
         };
-        Ok((plan, count, rows))
+        Ok((usage, rows))
     };
-    let (plan, count, mut rows) = app.store.tenant::<_, StoreError, _>(account, body).await?;
+    let ((plan, count), mut rows) = app.store.tenant::<_, StoreError, _>(account, body).await?;
     let next_cursor = limit.cut(&mut rows, |last| Position { created_at: last.created_at, id: last.id }.write());
-    let certificates = rows.iter().map(|certificate| CertificateView::new(certificate, plan)).collect();
+    let certificates = rows.iter().map(CertificateView::new).collect();
     Ok(HttpResponse::Ok().json(List { certificates, limits: LimitsView::new(plan, count), next_cursor }))
 }
 
@@ -64,13 +98,18 @@ fn parse(parameters: Parameters) -> Result<Wanted, Problem> {
     let mut faults = Faults::default();
     let after = faults.check(Position::parse_parameter(parameters.cursor.as_deref()));
     let limit = faults.check(Limit::parse(parameters.limit.as_deref()));
-    let status = faults.check(parameters.status.as_deref().map(status).transpose());
-    let ((after, limit), status) = faults.finish(after.zip(limit).zip(status))?;
+    let statuses = faults.check(parameters.status.iter().flat_map(|list| list.split(',')).map(status).collect());
+    let expiring_before = faults.check(parameters.expiring_before.as_deref().map(moment).transpose());
+    let ((after, limit), (statuses, expiring_before)) = faults.finish(after.zip(limit).zip(statuses.zip(expiring_before)))?;
     let zone = parameters.zone_id.map(|text| text.parse().ok());
     let name = parameters.name.map(|name| super::naming::check(&name).is_ok().then_some(name));
-    let filter = match (zone, name) {
-        (Some(None), _) | (_, Some(None)) => None,
-        (zone, name) => Some(Filter { status, zone: zone.flatten(), name: name.flatten() }),
+    let text = parameters.q.map(|text| search_text(&text));
+    let filter = match (zone, name, text) {
+        (Some(None), _, _) | (_, Some(None), _) | (_, _, Some(None)) => None,
+        (zone, name, text) => {
+            let text = text.flatten().filter(|text| !text.is_empty());
+            Some(Filter { statuses, zone: zone.flatten(), name: name.flatten(), text, expiring_before })
+        }
     };
     Ok(Wanted { filter, after, limit })
 }
@@ -78,6 +117,84 @@ fn parse(parameters: Parameters) -> Result<Wanted, Problem> {
 fn status(text: &str) -> Result<CertificateStatus, FieldError> {
     CertificateStatus::parse(text).ok_or_else(|| {
         let all = CertificateStatus::ALL.map(CertificateStatus::as_str).join(", ");
-        FieldError::new("?status", "unknown_choice", format!("Give one of {all}"))
+        FieldError::new("?status", "unknown_choice", format!("Give one or several of {all}"))
     })
+}
+
+/// In a URL a `+` that nobody has escaped is a space.
+fn moment(text: &str) -> Result<DateTime<Utc>, FieldError> {
+    let read = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
+    read.map(|moment| moment.to_utc()).map_err(|_| {
+        let detail = "Give a date and time as in RFC 3339, such as 2026-11-21T00:00:00Z";
+        FieldError::new("?expiring_before", "date_time_invalid", detail)
+    })
+}
+
+impl<'de> Deserialize<'de> for Parameters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Parameters;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("parameters")
+            }
+
+            /// Only `status` can be there more than once.
+            fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Parameters, A::Error> {
+                const NAMES: [&str; 7] = ["cursor", "limit", "status", "zone_id", "name", "q", "expiring_before"];
+                let mut parameters = Parameters::default();
+                while let Some((name, value)) = pairs.next_entry::<String, String>()? {
+                    let (name, place) = match name.as_str() {
+                        "status" => {
+                            parameters.status.push(value);
+                            continue;
+                        }
+                        "cursor" => ("cursor", &mut parameters.cursor),
+                        "limit" => ("limit", &mut parameters.limit),
+                        "zone_id" => ("zone_id", &mut parameters.zone_id),
+                        "name" => ("name", &mut parameters.name),
+                        "q" => ("q", &mut parameters.q),
+                        "expiring_before" => ("expiring_before", &mut parameters.expiring_before),
+                        unknown => return Err(Error::unknown_field(unknown, &NAMES)),
+                    };
+                    if place.replace(value).is_some() {
+                        return Err(Error::duplicate_field(name));
+                    }
+                }
+                Ok(parameters)
+            }
+        }
+
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Result<Parameters, String> {
+        web::Query::<Parameters>::from_query(query).map(web::Query::into_inner).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_the_state_can_be_given_several_times() {
+        let several = read("status=issued&q=a&status=failed,pending").unwrap();
+        assert_eq!((several.status, several.q.as_deref()), (vec!["issued".to_owned(), "failed,pending".to_owned()], Some("a")));
+        assert!(read("limit=1&limit=2").unwrap_err().contains("duplicate field `limit`"));
+        assert!(read("state=issued").unwrap_err().contains("unknown field `state`"));
+    }
+
+    #[test]
+    fn a_moment_is_read_in_any_offset_escaped_or_not() {
+        let expected = moment("2026-11-21T10:00:00Z").unwrap();
+        for text in ["2026-11-21T11:00:00+01:00", "2026-11-21T11:00:00 01:00", "2026-11-21T10:00:00.000-00:00", "2026-11-21t10:00:00z"] {
+            assert_eq!(moment(text), Ok(expected), "{text}");
+        }
+        for text in ["", "2026-11-21", "1796000000", "2026-11-21T10:00:00", "2026-13-01T00:00:00Z", "+12026-01-01T00:00:00Z", "\0"] {
+            assert_eq!(moment(text).unwrap_err().code, "date_time_invalid", "{text}");
+        }
+    }
 }

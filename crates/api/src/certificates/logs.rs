@@ -1,8 +1,9 @@
-//! `GET /certificates/{id}/logs`: what happened at CA and DNS, oldest first (requirements S3.32).
+//! What happened at CA and DNS (requirements S3.32).
 
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use zonecert_domain::id::{CertificateId, IssuanceId, OrderId};
 use zonecert_domain::scope::Scope;
 use zonecert_store::events::{self, Event};
@@ -11,34 +12,60 @@ use zonecert_store::{Connection, StoreError, certificates};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::faults::Faults;
+use crate::openapi::values;
 use crate::paging::{Cursor, Limit};
 use crate::problem::Problem;
 use crate::request::{Id, Query};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Page {
+    /// The `next_cursor` of the page before, unchanged.
     cursor: Option<String>,
+    /// How many elements a page has.
+    #[param(value_type = Option<u8>, minimum = 1, maximum = 100, default = 50)]
     limit: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LogPage)]
 struct Log<'a> {
     logs: Vec<Entry<'a>>,
+    /// For the next page; null on the last one.
+    #[schema(required, example = json!(null))]
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LogEntry)]
 struct Entry<'a> {
     at: DateTime<Utc>,
+    #[schema(value_type = values::Level)]
     level: &'static str,
+    /// What happened, for programs.
+    #[schema(pattern = "^[a-z][a-z0-9_]*$", example = "order_placed")]
     event: &'a str,
+    /// What happened, for people.
+    #[schema(example = "ACME order placed")]
     message: &'a str,
+    #[schema(value_type = Option<values::IssuanceId>, required)]
     issuance_id: Option<IssuanceId>,
+    #[schema(value_type = Option<values::OrderId>, required)]
     order_id: Option<OrderId>,
+    /// What else is known of it; which fields there are depends on the event.
+    #[schema(value_type = Object, example = json!({}))]
     details: &'a serde_json::Value,
 }
 
+/// What happened at CA and DNS
+///
+/// Oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/certificates/{id}/logs", tag = "certificates", operation_id = "listCertificateLogs",
+    params(("id" = inline(values::CertificateId), Path), Page),
+    responses((status = 200, description = "A page of the log.", body = Log)),
+)]
 pub(super) async fn list(app: web::Data<App>, caller: Caller, id: Id<CertificateId>, query: Query<Page>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
     let (account, id) = (caller.account, id.read()?);

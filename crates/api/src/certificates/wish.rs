@@ -1,6 +1,7 @@
 //! What a client asks for when it requests a certificate, read and checked (requirements section 7).
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 use zonecert_domain::id::ZoneId;
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::{InvalidName, NamePolicy, NameSet, NameWish};
@@ -9,26 +10,47 @@ use zonecert_store::issuing::Environment;
 
 use super::naming;
 use crate::faults::Faults;
+use crate::openapi::values;
 use crate::problem::{FieldError, Problem};
 use crate::text;
 
 const MAX_LABEL_LENGTH: usize = 200;
 
-/// The body of `POST /certificates`. A field that is `null` counts as absent.
-#[derive(Deserialize)]
+/// A certificate that is wanted. A field that is `null` counts as absent.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewCertificate)]
 pub(super) struct WishBody {
+    #[schema(example = "zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f")]
     zone_id: String,
+    /// At the apex of the zone or below it. May be a wildcard: `*.your-domain.com`.
+    #[schema(example = "app.your-domain.com")]
     domain: String,
+    /// More names. At most 100 names in all, the domain included.
+    #[schema(example = json!(["www.your-domain.com"]))]
     sans: Option<Vec<String>>,
+    /// Makes `*.` of the domain. False where it is absent.
     wildcard: Option<bool>,
+    /// With `wildcard`: whether the domain itself is added as well. True where it is absent.
     include_base: Option<bool>,
+    /// By default as the plan allows.
     auto_renew: Option<bool>,
+    /// Unique in the account. Chosen after the domain where it is absent.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", example = "app")]
     name: Option<String>,
+    /// Free text of one line.
+    #[schema(min_length = 1, max_length = 200)]
     label: Option<String>,
+    /// `rsa2048` where it is absent.
+    #[schema(value_type = Option<values::KeyAlgorithm>)]
     key_algorithm: Option<String>,
+    /// `rotate` where it is absent.
+    #[schema(value_type = Option<values::KeyPolicy>)]
     key_policy: Option<String>,
+    /// `production` where it is absent.
+    #[schema(value_type = Option<values::Environment>)]
     environment: Option<String>,
+    /// Whether issuance begins now. True where it is absent.
     place_order: Option<bool>,
 }
 
@@ -65,7 +87,7 @@ impl Wish {
         );
         let names = names.map_err(|invalid| faults.extend(invalid.iter().map(name_fault))).ok();
         let name = faults.check(body.name.as_deref().map(naming::check).transpose());
-        let label = faults.check(body.label.as_deref().map(|label| text::line("/label", label, MAX_LABEL_LENGTH)).transpose());
+        let label = faults.check(label(body.label.as_deref()));
         let key_algorithm = faults.check(key_algorithm(body.key_algorithm.as_deref()));
         let key_policy = faults.check(key_policy(body.key_policy.as_deref()));
         let environment = faults.check(environment(body.environment.as_deref()));
@@ -86,25 +108,29 @@ impl Wish {
     }
 }
 
-fn name_fault(invalid: &InvalidName) -> FieldError {
+pub(super) fn name_fault(invalid: &InvalidName) -> FieldError {
     FieldError::new(invalid.field.pointer(), invalid.error.code(), invalid.error.detail())
 }
 
-fn key_algorithm(given: Option<&str>) -> Result<KeyAlgorithm, FieldError> {
+/// Free text of the customer's, if there is any.
+pub(super) fn label(given: Option<&str>) -> Result<Option<String>, FieldError> {
+    given.map(|label| text::line("/label", label, MAX_LABEL_LENGTH)).transpose()
+}
+
+pub(super) fn key_algorithm(given: Option<&str>) -> Result<KeyAlgorithm, FieldError> {
     choice("/key_algorithm", given, KeyAlgorithm::default(), KeyAlgorithm::parse, &KeyAlgorithm::ALL.map(KeyAlgorithm::as_str))
 }
 
-fn key_policy(given: Option<&str>) -> Result<KeyPolicy, FieldError> {
+pub(super) fn key_policy(given: Option<&str>) -> Result<KeyPolicy, FieldError> {
     choice("/key_policy", given, KeyPolicy::default(), KeyPolicy::parse, &KeyPolicy::ALL.map(KeyPolicy::as_str))
 }
 
 fn environment(given: Option<&str>) -> Result<Environment, FieldError> {
-    let all = [Environment::Production, Environment::Staging];
-    choice("/environment", given, Environment::Production, Environment::parse, &all.map(Environment::as_str))
+    choice("/environment", given, Environment::Production, Environment::parse, &Environment::ALL.map(Environment::as_str))
 }
 
 /// One of a few words.
-fn choice<T>(
+pub(super) fn choice<T>(
     pointer: &str,
     given: Option<&str>,
     default: T,

@@ -1,23 +1,65 @@
 //! Accounts and the people in them.
 
+mod accept;
 pub(crate) mod answers;
-pub(crate) mod me;
-pub(crate) mod sign_in;
+mod invitations;
+mod me;
+mod password;
+mod reset;
+mod sign_in;
+mod stay;
+mod templates;
+mod users;
+mod verification;
 
 use zonecert_domain::email::Email;
 use zonecert_domain::id::AccountId;
 use zonecert_domain::plan::Plan;
+use zonecert_domain::scope::Scope;
 use zonecert_pki::MasterKeys;
 use zonecert_store::accounts::{self, Account};
-use zonecert_store::users::{self, PasswordHash, Role, User};
+use zonecert_store::users::{EMAIL_KEY, NewUser, PasswordHash, Role, User, insert_user};
 use zonecert_store::{Connection, Store, StoreError, audit_log, data_keys};
 
-use crate::auth::password::{HashingError, Password};
-use crate::problem::{FieldError, Problem};
+use crate::auth::password::{HashingError, Password, Secret};
+use crate::problem::{FieldError, NOT_FOUND, Problem};
+use crate::route::{Access, Route};
 use crate::text;
 
 /// Most characters of an account's name.
 const MAX_NAME_CHARACTERS: usize = 200;
+
+/// Most characters of a person's name.
+const MAX_PERSON_NAME_CHARACTERS: usize = 100;
+
+/// Signing in, oneself, each other.
+pub(crate) fn routes() -> Vec<Route> {
+    let administers = Access::Scopes(&[Scope::AccountAdmin]);
+    vec![
+        Route::new(sign_in::__path_register, sign_in::register, Access::Open),
+        Route::new(sign_in::__path_login, sign_in::login, Access::Open),
+        Route::new(stay::__path_refresh, stay::refresh, Access::RefreshToken),
+        Route::new(stay::__path_logout, stay::logout, Access::RefreshToken),
+        Route::new(stay::__path_logout_everywhere, stay::logout_everywhere, Access::Person),
+        Route::new(verification::__path_verify, verification::verify, Access::Open),
+        Route::new(reset::__path_forgot, reset::forgot, Access::Open),
+        Route::new(reset::__path_reset, reset::reset, Access::Open),
+        Route::new(accept::__path_accept, accept::accept, Access::Open),
+        Route::new(me::__path_get, me::get, Access::Account),
+        Route::new(me::__path_change, me::change, Access::Person),
+        Route::new(password::__path_change, password::change, Access::Person),
+        Route::new(verification::__path_send_again, verification::send_again, Access::Person),
+        Route::new(users::__path_list, users::list, administers),
+        Route::new(users::__path_get, users::get, administers),
+        Route::new(users::__path_change, users::change, administers),
+        Route::new(users::__path_delete, users::delete, administers),
+        Route::new(invitations::__path_list, invitations::list, administers),
+        Route::new(invitations::__path_create, invitations::create, administers),
+        Route::new(invitations::__path_get, invitations::get, administers),
+        Route::new(invitations::__path_delete, invitations::delete, administers),
+        Route::new(invitations::__path_resend, invitations::resend, administers),
+    ]
+}
 
 /// A new tenant and its first person, who owns it.
 pub struct NewAccount {
@@ -39,6 +81,11 @@ impl AccountName {
     /// Reads what a person typed. The error says what is wrong, for the field `account_name`.
     pub fn parse(text: &str) -> Result<Self, FieldError> {
         text::line("/account_name", text, MAX_NAME_CHARACTERS).map(Self)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -98,11 +145,15 @@ async fn insert(
     hash: &PasswordHash,
     author: Author<'_>,
 ) -> Result<(Account, User), CreateAccountError> {
-    accounts::insert_account(conn, id, &new.name.0, new.plan).await?;
+    accounts::insert_account(conn, id, &new.name.0).await?;
+    if new.plan != Plan::default() {
+        accounts::set_plan(conn, id, new.plan).await?;
+    }
     data_keys::insert_data_key(conn, masters, id).await?;
-    let user = users::insert_user(conn, id, &new.email, hash, Role::Owner)
+    let owner = NewUser { email: &new.email, password: hash, role: Role::Owner, name: None, email_verified_at: None };
+    let user = insert_user(conn, id, &owner)
         .await
-        .map_err(|error| if error.is_constraint(users::EMAIL_KEY) { CreateAccountError::EmailTaken } else { error.into() })?;
+        .map_err(|error| if error.is_constraint(EMAIL_KEY) { CreateAccountError::EmailTaken } else { error.into() })?;
     let (owner, subject) = (user.id.to_string(), id.to_string());
     let entry = audit_log::Entry {
         actor: author.actor.unwrap_or(&owner),
@@ -113,4 +164,34 @@ async fn insert(
     };
     audit_log::insert_entry(conn, id, &entry).await?;
     Ok((accounts::get_account(conn, id).await?, user))
+}
+
+/// Reads the field `email` of a body.
+fn read_email(text: &str) -> Result<Email, FieldError> {
+    Email::parse(text).map_err(|error| FieldError::new("/email", error.code(), error.detail()))
+}
+
+/// Reads a new password of a body. `pointer` says where it stands.
+fn read_password(pointer: &str, secret: Secret) -> Result<Password, FieldError> {
+    Password::parse(secret).map_err(|error| FieldError::new(pointer, error.code(), error.to_string()))
+}
+
+/// Reads the name of a person.
+fn read_person_name(text: &str) -> Result<String, FieldError> {
+    text::line("/name", text, MAX_PERSON_NAME_CHARACTERS)
+}
+
+/// The token of a link is no good, whatever the reason: it is for whoever holds it to ask for another.
+fn link_refused() -> FieldError {
+    FieldError::new("/token", "token_invalid", "The link is unknown, used, replaced or expired; ask for another")
+}
+
+/// The same as a whole answer.
+fn refuse_link() -> Problem {
+    Problem::invalid(vec![link_refused()])
+}
+
+/// What following a link has led to. Where the account went away meanwhile, the link is as good as any other that is void.
+fn unless_gone<T>(outcome: Result<T, Problem>) -> Result<T, Problem> {
+    outcome.map_err(|problem| if problem.code() == NOT_FOUND { refuse_link() } else { problem })
 }

@@ -1,170 +1,191 @@
-//! Registering, signing in, staying signed in, signing out (requirements section 7).
+//! Registering and signing in (requirements section 7).
+
+use std::net::IpAddr;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
-use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 use uuid::Uuid;
-use zonecert_domain::email::Email;
 use zonecert_domain::id::{AccountId, UserId};
 use zonecert_domain::plan::Plan;
-use zonecert_store::refresh_tokens::{self, FamilyId, RefreshTokenId, Use};
-use zonecert_store::{Connection, StoreError, accounts, audit_log, lookup, users};
+use zonecert_store::issuances::database_now;
+use zonecert_store::refresh_tokens::{FamilyId, Transport};
+use zonecert_store::{Connection, StoreError, accounts, lookup, users};
 
-use super::{AccountName, Author, CreateAccountError, NewAccount};
+use super::{AccountName, Author, CreateAccountError, NewAccount, read_email, read_password, verification};
 use crate::app::App;
+use crate::audit;
+use crate::auth::attempt::{Attempt, Verdict};
 use crate::auth::caller::{Access, check_status};
-use crate::auth::password::{Password, Secret};
-use crate::auth::refresh_token;
-use crate::auth::session::Session;
-use crate::clock;
+use crate::auth::password::Secret;
+use crate::auth::session::{Session, SessionAnswer};
 use crate::faults::Faults;
-use crate::problem::{FieldError, Problem};
+use crate::problem::Problem;
 use crate::request::Body;
 use crate::request_id::RequestId;
+use crate::traffic::visitor::Visitor;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Registration {
+pub(super) struct Registration {
+    #[schema(format = "email", max_length = 254, example = "ada@your-domain.com")]
     email: String,
+    #[schema(value_type = String, format = "password", write_only, min_length = 12, max_length = 128, example = "four words are enough")]
     password: Secret,
+    /// One line.
+    #[schema(min_length = 1, max_length = 200, example = "Ada & Co")]
     account_name: String,
+    /// Whether the refresh token is set as an `HttpOnly`, `SameSite=Strict` cookie instead of being answered.
+    #[serde(default)]
+    cookie: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Credentials {
+pub(super) struct Credentials {
+    #[schema(format = "email", max_length = 254, example = "ada@your-domain.com")]
     email: String,
+    #[schema(value_type = String, format = "password", write_only, example = "four words are enough")]
     password: Secret,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Refresh {
-    refresh_token: Secret,
+    /// Whether the refresh token is set as an `HttpOnly`, `SameSite=Strict` cookie instead of being answered.
+    #[serde(default)]
+    cookie: bool,
 }
 
 impl Registration {
     fn check(self) -> Result<NewAccount, Problem> {
-        let email = read_email(&self.email);
-        let password = Password::parse(self.password).map_err(|error| FieldError::new("/password", error.code(), error.to_string()));
-        let name = AccountName::parse(&self.account_name);
         let mut faults = Faults::default();
-        let (email, password, name) = (faults.check(email), faults.check(password), faults.check(name));
+        let email = faults.check(read_email(&self.email));
+        let password = faults.check(read_password("/password", self.password));
+        let name = faults.check(AccountName::parse(&self.account_name));
         faults.finish(email.zip(password).zip(name).map(|((email, password), name)| NewAccount { email, password, name, plan: Plan::Free }))
     }
 }
 
-fn read_email(text: &str) -> Result<Email, FieldError> {
-    Email::parse(text).map_err(|error| FieldError::new("/email", error.code(), error.detail()))
+/// How the refresh token of a new sign-in travels, as `cookie` in the body says (requirements X20).
+pub(super) const fn transport(cookie: bool) -> Transport {
+    if cookie { Transport::Cookie } else { Transport::Body }
 }
 
-/// `POST /auth/register`: an account on the plan Free, its owner, and the owner signed in.
-pub(crate) async fn register(app: web::Data<App>, request_id: RequestId, body: Body<Registration>) -> Result<HttpResponse, Problem> {
-    let new = body.read()?.check()?;
+/// Make an account and sign in
+///
+/// Makes an account on the plan Free with its owner, and signs the owner in. A link to confirm the address is sent. A plan is given by the operator.
+#[utoipa::path(
+    post, path = "/api/v1/auth/register", tag = "people", operation_id = "register",
+    request_body = Registration,
+    responses(
+        (status = 201, description = "The account was made.", body = SessionAnswer),
+        (status = 400, description = "`password_too_short` at /password: the password is too short; use at least 12 characters, for instance \
+            four words\n`password_too_long`\n{email}\n{line}"),
+        (status = 409, description = "`email_taken` at /email: Somebody signs in with this address already; sign in, or use another"),
+        (status = 503, description = "`sign_in_busy`, `database_unavailable`"),
+    ),
+)]
+pub(super) async fn register(
+    app: web::Data<App>,
+    _: Visitor,
+    request_id: RequestId,
+    body: Body<Registration>,
+) -> Result<HttpResponse, Problem> {
+    let wish = body.read()?;
+    let transport = transport(wish.cookie);
+    let new = wish.check()?;
     let hash = app.passwords.hash(&new.password).await?;
-    let now = clock::now();
     let id = AccountId::new();
     let insert = async |conn: &mut Connection| -> Result<Session, CreateAccountError> {
         let author = Author { actor: None, request_id: Some(request_id.as_str()) };
         let (account, user) = super::insert(conn, &app.masters, id, &new, &hash, author).await?;
-        Ok(Session::open(conn, account, user, FamilyId::new(), now).await?)
+        let now = database_now(conn).await?;
+        verification::send_link(conn, &app, id, &user, now).await?;
+        Ok(Session::open(conn, account, user, FamilyId::new(), transport).await?)
     };
-    let session = app.store.tenant(id, insert).await?;
-    session.answer(&app, StatusCode::CREATED, now)
+    app.store.tenant(id, insert).await?.answer(&app, StatusCode::CREATED)
 }
 
-/// `POST /auth/login`. An unknown address takes the same steps as a wrong password, and is answered the same.
-pub(crate) async fn login(app: web::Data<App>, request_id: RequestId, body: Body<Credentials>) -> Result<HttpResponse, Problem> {
-    let Credentials { email, password } = body.read()?;
+/// Sign in
+///
+/// An unknown address is answered the same as a wrong password.
+#[utoipa::path(
+    post, path = "/api/v1/auth/login", tag = "people", operation_id = "login",
+    request_body = Credentials,
+    responses(
+        (status = 200, description = "Signed in. The access token is good for 15 minutes, the refresh token for 30 days and one use.",
+            body = SessionAnswer),
+        (status = 400, description = "{email}"),
+        (status = 401, description = "`wrong_credentials`: E-mail address or password is wrong"),
+        (status = 403, description = "`account_suspended`: The account is suspended; write to our support"),
+        (status = 429, description = "`too_many_sign_ins`: Too many sign-ins have failed; wait as long as Retry-After says, and reset the password if \
+            it is forgotten"),
+        (status = 503, description = "`sign_in_busy`, `database_unavailable`"),
+    ),
+)]
+pub(super) async fn login(
+    app: web::Data<App>,
+    visitor: Visitor,
+    request_id: RequestId,
+    body: Body<Credentials>,
+) -> Result<HttpResponse, Problem> {
+    let Credentials { email, password, cookie } = body.read()?;
     let email = read_email(&email).map_err(|error| Problem::invalid(vec![error]))?;
+    let attempt = Attempt::begin(&app, visitor.address, Some(email.folded())).await?;
     let found = app.store.platform(async |conn| lookup::find_user(conn, &email).await).await?;
     let (account, user) = found.unwrap_or((AccountId(Uuid::nil()), UserId(Uuid::nil())));
     let stored = app.store.tenant(account, async |conn| users::find_password(conn, account, user).await).await?;
-    if !app.passwords.verify(password, stored).await? {
+    if let Verdict::Wrong { failures } = attempt.check_password(password, stored.clone()).await? {
+        note_failure(&app, found, visitor.address, failures, request_id);
         return Err(wrong_credentials());
     }
-    let now = clock::now();
-    let opened = app.store.tenant_write(account, async |conn| open(conn, account, user, now, &request_id).await).await;
-    unless_gone(opened, wrong_credentials)?.answer(&app, StatusCode::OK, now)
-}
-
-/// `POST /auth/refresh`: the next access token, and the next refresh token. The old one is used up.
-pub(crate) async fn refresh(app: web::Data<App>, request_id: RequestId, body: Body<Refresh>) -> Result<HttpResponse, Problem> {
-    let (account, token) = find_token(&app, &body.read()?).await?.ok_or_else(refresh_token_refused)?;
-    let now = clock::now();
-    let renewed = app.store.tenant_write(account, async |conn| renew(conn, account, token, now, &request_id).await).await;
-    unless_gone(renewed, refresh_token_refused)?.answer(&app, StatusCode::OK, now)
-}
-
-/// `POST /auth/logout`: ends the sign-in that the refresh token descends from. Succeeds for tokens that are no good, as RFC 7009 §2.2 has it.
-pub(crate) async fn logout(app: web::Data<App>, request_id: RequestId, body: Body<Refresh>) -> Result<HttpResponse, Problem> {
-    if let Some((account, token)) = find_token(&app, &body.read()?).await? {
-        let now = clock::now();
-        let end = async |conn: &mut Connection| -> Result<(), StoreError> {
-            match refresh_tokens::revoke_family_of(conn, account, token, now).await? {
-                Some(user) => note(conn, account, user, "user.signed_out", &request_id).await,
-                None => Ok(()),
-            }
-        };
-        match app.store.tenant_write(account, end).await {
-            Ok(()) | Err(StoreError::NotFound) => {}
-            Err(error) => return Err(error.into()),
+    let sign_in = SigningIn { account, user, transport: transport(cookie), address: visitor.address, request_id };
+    let open = async |conn: &mut Connection| -> SignIn {
+        // Whoever was right about a password that has been changed meanwhile is not let in.
+        if users::find_password(conn, account, user).await? != stored {
+            return Ok(Err(wrong_credentials()));
         }
-    }
-    Ok(HttpResponse::NoContent().finish())
+        open(conn, &sign_in).await
+    };
+    unless_gone(app.store.tenant_write(account, open).await, wrong_credentials)?.answer(&app, StatusCode::OK)
 }
 
-async fn find_token(app: &App, body: &Refresh) -> Result<Option<(AccountId, RefreshTokenId)>, Problem> {
-    let Some(digest) = refresh_token::parse(body.refresh_token.reveal()) else { return Ok(None) };
-    Ok(app.store.platform(async |conn| lookup::find_refresh_token(conn, &digest).await).await?)
+/// Notes the first, second, fourth, eighth, … failure in the audit log of whoever it was about. After the answer, whose time would tell otherwise that
+/// the address is known.
+fn note_failure(app: &web::Data<App>, found: Option<(AccountId, UserId)>, address: IpAddr, failures: u32, request_id: RequestId) {
+    let Some((account, user)) = found.filter(|_| failures.is_power_of_two()) else { return };
+    let app = web::Data::clone(app);
+    actix_web::rt::spawn(async move {
+        if let Err(error) = audit::record_failed_sign_in(&app.store, account, user, address, failures, &request_id).await {
+            tracing::warn!(%error, %user, "a failed sign-in could not be noted in the audit log");
+        }
+    });
+}
+
+/// Whoever signs in, from where, and how the refresh token travels.
+struct SigningIn {
+    account: AccountId,
+    user: UserId,
+    transport: Transport,
+    address: IpAddr,
+    request_id: RequestId,
 }
 
 /// What a sign-in leads to. A refusal is no error of the transaction: what was written with it stays.
-type SignIn = Result<Result<Session, Problem>, StoreError>;
+pub(super) type SignIn = Result<Result<Session, Problem>, StoreError>;
 
-async fn open(conn: &mut Connection, account: AccountId, user: UserId, now: DateTime<Utc>, request_id: &RequestId) -> SignIn {
-    let account = accounts::get_account(conn, account).await?;
+async fn open(conn: &mut Connection, sign_in: &SigningIn) -> SignIn {
+    let account = accounts::get_account(conn, sign_in.account).await?;
     if let Err(suspended) = check_status(account.status, Access::Read) {
         return Ok(Err(suspended));
     }
-    let user = users::mark_signed_in(conn, account.id, user, now).await?;
-    note(conn, account.id, user.id, "user.signed_in", request_id).await?;
-    Ok(Ok(Session::open(conn, account, user, FamilyId::new(), now).await?))
-}
-
-async fn renew(conn: &mut Connection, account: AccountId, token: RefreshTokenId, now: DateTime<Utc>, request_id: &RequestId) -> SignIn {
-    let account = accounts::get_account(conn, account).await?;
-    if let Err(suspended) = check_status(account.status, Access::Read) {
-        return Ok(Err(suspended));
-    }
-    match refresh_tokens::use_refresh_token(conn, account.id, token, now).await? {
-        Use::Accepted(user, family) => {
-            let user = users::find_user(conn, account.id, user).await?.ok_or(StoreError::NotFound)?;
-            Ok(Ok(Session::open(conn, account, user, family, now).await?))
-        }
-        Use::Reused(user) => {
-            note(conn, account.id, user, "refresh_token.reused", request_id).await?;
-            tracing::warn!(%user, "a refresh token was used twice: its family is revoked");
-            Ok(Err(refresh_token_refused()))
-        }
-        Use::Refused => Ok(Err(refresh_token_refused())),
-    }
-}
-
-async fn note(conn: &mut Connection, account: AccountId, user: UserId, action: &str, request_id: &RequestId) -> Result<(), StoreError> {
-    let entry = audit_log::Entry {
-        actor: &user.to_string(),
-        action,
-        subject: None,
-        request_id: Some(request_id.as_str()),
-        details: serde_json::json!({}),
-    };
-    audit_log::insert_entry(conn, account, &entry).await
+    let now = database_now(conn).await?;
+    let user = users::mark_signed_in(conn, account.id, sign_in.user, now).await?;
+    let details = json!({ "address": sign_in.address });
+    audit::record_person(conn, account.id, user.id, "user.signed_in", &sign_in.request_id, details).await?;
+    Ok(Ok(Session::open(conn, account, user, FamilyId::new(), sign_in.transport).await?))
 }
 
 /// An account or person that went away meanwhile is answered as if it had never been.
-fn unless_gone(outcome: SignIn, refusal: fn() -> Problem) -> Result<Session, Problem> {
+pub(super) fn unless_gone(outcome: SignIn, refusal: fn() -> Problem) -> Result<Session, Problem> {
     match outcome {
         Ok(sign_in) => sign_in,
         Err(StoreError::NotFound) => Err(refusal()),
@@ -174,8 +195,4 @@ fn unless_gone(outcome: SignIn, refusal: fn() -> Problem) -> Result<Session, Pro
 
 fn wrong_credentials() -> Problem {
     Problem::unauthorized("wrong_credentials", "E-mail address or password is wrong")
-}
-
-fn refresh_token_refused() -> Problem {
-    Problem::unauthorized("refresh_token_invalid", "The refresh token is unknown, expired, used or revoked; sign in again")
 }

@@ -127,8 +127,12 @@ async fn a_query_is_read_or_refused() {
     };
     assert_eq!(of("limit=7").unwrap().limit, Some(7));
     assert_eq!(of("").unwrap().limit, None);
-    for query in ["limit=x", "limit=300", "lmit=1"] {
-        assert_eq!(of(query).unwrap_err().code(), "invalid_query", "{query}");
+    for (query, pointer) in [("limit=x", None), ("limit=300", None), ("lmit=1", Some("?lmit")), ("limit=1&limit=2", Some("?limit"))] {
+        let problem = of(query).unwrap_err();
+        assert_eq!(problem.code(), "invalid_query", "{query}");
+        let shown = format!("{problem:?}");
+        assert!(pointer.is_none_or(|pointer| shown.contains(&format!("pointer: \"{pointer}\""))), "{shown}");
+        assert!(!shown.contains("deserialize"), "{shown}");
     }
 }
 

@@ -1,83 +1,117 @@
-//! `POST /zones/{id}/verify`: looks for the TXT record that proves control.
+//! Looks for the TXT record that proves control.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 use zonecert_domain::id::ZoneId;
 use zonecert_domain::scope::Scope;
+use zonecert_domain::zone_name::proves_control;
+use zonecert_resolver::{Answer, RecordType};
 use zonecert_store::events::NewEvent;
+use zonecert_store::zone_overviews::{self, ZoneOverview};
 use zonecert_store::zones::{self, Zone, ZoneStatus};
 use zonecert_store::{Connection, StoreError, events};
 
-use super::view::{ZoneView, instructions, record_name};
+use super::view::{ZoneView, instructions};
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
+use crate::idempotency::{self, Idempotency, Reply};
+use crate::openapi::values;
 use crate::problem::Problem;
 use crate::request::Id;
-use crate::resolver::{self, TxtAnswer};
 
 /// Of what stands at the name, so much is repeated in a problem.
 const SHOWN_VALUES: usize = 5;
 const SHOWN_CHARACTERS: usize = 100;
 
-pub(super) async fn verify(app: web::Data<App>, caller: Caller, id: Id<ZoneId>) -> Result<HttpResponse, Problem> {
+/// Look for the TXT record that proves control
+///
+/// Asks the DNS now, without a cache; takes up to 10 s where the zone's name servers do not answer. Once a hosted zone is verified it is made in
+/// PowerDNS, or adopted if it is there.
+#[utoipa::path(
+    post, path = "/api/v1/zones/{id}/verify", tag = "zones", operation_id = "verifyZone",
+    params(("id" = inline(values::ZoneId), Path), idempotency::Parameters),
+    responses(
+        (status = 200, description = "The zone is verified, now or before.", body = ZoneView),
+        (status = 409, description = "`zone_verification_failed`: The zone is not verified: _zonecert.your-domain.com does not exist \
+            (NXDOMAIN). Set a TXT record at _zonecert.your-domain.com with the value zonecert-verification=4f0c1a2b3d4e5f60718293a4b5c6d7e8 \
+            in the present DNS of your-domain.com, then POST /api/v1/zones/zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f/verify\n\
+            `zone_held_by_another_account`: Another account holds the zone your-domain.com; have it deleted there first, or write to our \
+            support"),
+        (status = 503, description = "`resolver_unavailable`: Our DNS resolver cannot be reached; try again in a few seconds"),
+    ),
+)]
+pub(super) async fn verify(app: web::Data<App>, caller: Caller, idempotency: Idempotency, id: Id<ZoneId>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::ZonesWrite)?;
-    let id = id.read()?;
-    let account = caller.account;
-    let zone = app.store.tenant::<_, StoreError, _>(account, async move |conn| zones::get_zone(conn, account, id).await).await?;
+    let (id, once) = (id.read()?, idempotency.of(&caller)?);
+    if let Some(answer) = once.find(&app.store).await? {
+        return Ok(answer);
+    }
+    let (account, settings) = (caller.account, &app.settings);
+    let read = async move |conn: &mut Connection| zone_overviews::get_zone_overview(conn, account, id).await;
+    let overview = app.store.tenant::<_, StoreError, _>(account, read).await?;
+    let zone = &overview.zone;
     if zone.status == ZoneStatus::Verified {
-        return Ok(HttpResponse::Ok().json(ZoneView::new(&zone)));
+        return Ok(HttpResponse::Ok().json(ZoneView::new(&overview, settings)));
     }
     // No connection is held meanwhile.
-    let answer = resolver::look_up_txt(&app.resolver, &record_name(&zone.name)).await;
-    if proves(&answer, &zone.verification_value) {
-        let zone = app.store.tenant_write(account, async move |conn| accept(conn, &caller, id).await).await?;
-        return Ok(HttpResponse::Ok().json(ZoneView::new(&zone)));
+    let answer = app.resolver.look_up(&zone.name.ownership_record(), RecordType::Txt).await;
+    if proves_control(answer.texts(), &zone.verification_value) {
+        let work = async move |conn: &mut Connection| {
+            let overview = accept(conn, &caller, id).await?;
+            Reply::json(StatusCode::OK, &ZoneView::new(&overview, settings))
+        };
+        return once.run(&app.store, work).await;
     }
     let zone = app.store.tenant_write::<_, StoreError, _>(account, async move |conn| zones::mark_checked(conn, account, id).await).await?;
     Err(refusal(&zone, &answer))
 }
 
-/// Some providers keep the quotes that a person has typed around a value.
-fn proves(answer: &TxtAnswer, wanted: &str) -> bool {
-    matches!(answer, TxtAnswer::Values(values) if values.iter().any(|value| value.trim().trim_matches('"').trim() == wanted))
-}
-
 /// The proof was seen. Somebody else may have deleted or verified the zone since it was read.
-async fn accept(conn: &mut Connection, caller: &Caller, id: ZoneId) -> Result<Zone, Problem> {
+async fn accept(conn: &mut Connection, caller: &Caller, id: ZoneId) -> Result<ZoneOverview, Problem> {
     let account = caller.account;
     let zone = zones::get_zone(conn, account, id).await?;
-    if zone.status == ZoneStatus::Verified {
-        return Ok(zone);
+    if zone.status != ZoneStatus::Verified {
+        let zone = zones::mark_verified(conn, account, id).await.map_err(|error| {
+            if error.is_constraint(zones::VERIFIED_NAME_KEY) {
+                let detail = format!("Another account holds the zone {}; have it deleted there first, or write to our support", zone.name);
+                return Problem::conflict("zone_held_by_another_account", detail);
+            }
+            error.into()
+        })?;
+        let regained = zones::take_over_certificates(conn, account, &zone).await?;
+        record(conn, caller, &zone, regained).await?;
     }
-    let zone = zones::mark_verified(conn, account, id).await.map_err(|error| {
-        if error.is_constraint(zones::VERIFIED_NAME_KEY) {
-            let detail = format!("Another account holds the zone {}; have it deleted there first, or write to our support", zone.name);
-            return Problem::conflict("zone_held_by_another_account", detail);
-        }
-        error.into()
-    })?;
-    let (name, id) = (&zone.name, id.to_string());
+    Ok(zone_overviews::get_zone_overview(conn, account, id).await?)
+}
+
+async fn record(conn: &mut Connection, caller: &Caller, zone: &Zone, regained: usize) -> Result<(), StoreError> {
+    let (name, id) = (&zone.name, zone.id.to_string());
     audit::record(conn, caller, "zone.verified", &id, json!({"name": name})).await?;
-    let event =
-        NewEvent { details: json!({"zone_id": id, "zone": name}), ..NewEvent::info("zone_verified", format!("Zone {name} verified")) };
-    events::record(conn, account, event).await?;
-    Ok(zone)
+    let message = match regained {
+        0 => format!("Zone {name} verified"),
+        1 => format!("Zone {name} verified; 1 certificate from before its deletion is under it again"),
+        more => format!("Zone {name} verified; {more} certificates from before its deletion are under it again"),
+    };
+    let details = json!({"zone_id": id, "zone": name, "certificates_regained": regained});
+    events::record(conn, caller.account, NewEvent { details, ..NewEvent::info("zone_verified", message) }).await?;
+    Ok(())
 }
 
 /// What was seen, where, and what to do.
-fn refusal(zone: &Zone, answer: &TxtAnswer) -> Problem {
-    let record = record_name(&zone.name);
+fn refusal(zone: &Zone, answer: &Answer) -> Problem {
+    let record = zone.name.ownership_record();
     let seen = match answer {
-        TxtAnswer::Unreachable(error) => {
+        Answer::Unreachable(error) => {
             tracing::error!(%error, "the DNS servers of the setting for resolvers cannot be reached");
             return Problem::unavailable("resolver_unavailable", "Our DNS resolver cannot be reached; try again in a few seconds", 5);
         }
-        TxtAnswer::Values(values) => format!("{record} has other TXT values: {}", shown(values)),
-        TxtAnswer::NoSuchName(remembered) => format!("{record} does not exist (NXDOMAIN){}", remembered_for(*remembered)),
-        TxtAnswer::NoTxt(remembered) => format!("{record} exists but has no TXT record{}", remembered_for(*remembered)),
-        TxtAnswer::TimedOut => format!("no DNS server answered for {record} in time; check that the name servers of {} are up", zone.name),
-        TxtAnswer::Refused(code) => {
+        Answer::Records(_) => format!("{record} has other TXT values: {}", shown(&answer.texts().collect::<Vec<_>>())),
+        Answer::NoSuchName(remembered) => format!("{record} does not exist (NXDOMAIN){}", remembered_for(*remembered)),
+        Answer::NoRecords(remembered) => format!("{record} exists but has no TXT record{}", remembered_for(*remembered)),
+        Answer::TimedOut => format!("no DNS server answered for {record} in time; check that the name servers of {} are up", zone.name),
+        Answer::Refused(code) => {
             format!("the DNS answered {code} for {record}; check the name servers of {}, their delegation and DNSSEC", zone.name)
         }
     };
@@ -90,8 +124,8 @@ fn remembered_for(seconds: Option<u32>) -> String {
         .map_or_else(String::new, |seconds| format!("; if you have just set it, resolvers may go on saying so for up to {seconds} s"))
 }
 
-fn shown(values: &[String]) -> String {
-    let quoted = |value: &String| {
+fn shown(values: &[&str]) -> String {
+    let quoted = |value: &&str| {
         let cut: String = value.chars().take(SHOWN_CHARACTERS).collect();
         let dots = if cut.len() < value.len() { "…" } else { "" };
         format!("{cut:?}{dots}")
@@ -107,28 +141,11 @@ fn shown(values: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn values(list: &[&str]) -> TxtAnswer {
-        TxtAnswer::Values(list.iter().map(|&value| value.to_owned()).collect())
-    }
-
-    #[test]
-    fn the_value_proves_alone_or_beside_others_and_in_quotes() {
-        for seen in [&["v=1"][..], &["spf", "v=1"], &["\"v=1\""], &[" v=1 "]] {
-            assert!(proves(&values(seen), "v=1"), "{seen:?}");
-        }
-        for seen in [&["v=2"][..], &["v=11"], &["x v=1"], &["V=1"], &[""]] {
-            assert!(!proves(&values(seen), "v=1"), "{seen:?}");
-        }
-        for answer in [TxtAnswer::NoSuchName(None), TxtAnswer::NoTxt(None), TxtAnswer::TimedOut] {
-            assert!(!proves(&answer, "v=1"), "{answer:?}");
-        }
-    }
-
     #[test]
     fn foreign_values_are_shown_escaped_and_in_bounds() {
-        let many: Vec<String> = (0..7).map(|n| n.to_string()).collect();
+        let many = ["0", "1", "2", "3", "4", "5", "6"];
         assert_eq!(shown(&many), r#""0", "1", "2", "3", "4" and 2 more"#);
-        assert_eq!(shown(&["a\n\"b\"\u{1b}[0m".to_owned()]), r#""a\n\"b\"\u{1b}[0m""#);
-        assert_eq!(shown(&["é".repeat(300)]), format!("\"{}\"…", "é".repeat(100)));
+        assert_eq!(shown(&["a\n\"b\"\u{1b}[0m"]), r#""a\n\"b\"\u{1b}[0m""#);
+        assert_eq!(shown(&["é".repeat(300).as_str()]), format!("\"{}\"…", "é".repeat(100)));
     }
 }

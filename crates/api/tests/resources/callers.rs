@@ -43,9 +43,26 @@ async fn another_services_access_token_is_not_accepted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_of_people_wants_a_credential_before_it_looks_at_anything_else() {
     let api = TestApi::start().await;
-    for (method, path) in
-        [("GET", "/me"), ("GET", "/tokens"), ("POST", "/tokens"), ("GET", "/tokens/nonsense"), ("DELETE", "/tokens/nonsense")]
-    {
+    for (method, path) in [
+        ("GET", "/me"),
+        ("PATCH", "/me"),
+        ("POST", "/me/password"),
+        ("POST", "/me/verify-email"),
+        ("POST", "/auth/logout-everywhere"),
+        ("GET", "/users"),
+        ("GET", "/users/nonsense"),
+        ("PATCH", "/users/nonsense"),
+        ("DELETE", "/users/nonsense"),
+        ("GET", "/invitations"),
+        ("POST", "/invitations"),
+        ("GET", "/invitations/nonsense"),
+        ("DELETE", "/invitations/nonsense"),
+        ("POST", "/invitations/nonsense/resend"),
+        ("GET", "/tokens"),
+        ("POST", "/tokens"),
+        ("GET", "/tokens/nonsense"),
+        ("DELETE", "/tokens/nonsense"),
+    ] {
         for body in [None, Some(json!("{"))] {
             let answer = api.send(method.parse().unwrap(), &format!("/api/v1{path}"), None, body).await;
             assert_eq!(answer.problem(401).0, "credential_missing", "{method} {path}");
@@ -85,7 +102,10 @@ async fn an_unpaid_account_sees_and_deletes_and_an_abusive_one_is_not_answered()
     let program = caller.with_token(&["zones:read", "zones:write"]).await;
     let zone = caller.post("/zones", json!({"name": "suspended.test"})).await.expect(StatusCode::CREATED);
     let zone = format!("/zones/{}", zone["id"].as_str().unwrap());
-    let suspend = async |status: &str| api.execute(&format!("UPDATE accounts SET status = '{status}'")).await;
+    let suspend = async |status: &str| {
+        let since = if status == "active" { "NULL" } else { "now()" };
+        api.execute(&format!("UPDATE accounts SET status = '{status}', suspended_at = {since}")).await;
+    };
 
     suspend("suspended_payment").await;
     for caller in [&caller, &program] {
@@ -97,6 +117,10 @@ async fn an_unpaid_account_sees_and_deletes_and_an_abusive_one_is_not_answered()
         }
     }
     suspend("suspended_abuse").await;
+    for path in ["/me/password", "/auth/logout-everywhere"] {
+        assert_eq!(caller.post(path, json!({})).await.problem(403).0, "account_suspended", "{path}");
+    }
+    assert_eq!(caller.send(Method::PUT, "/account/deletion", Some(json!({}))).await.problem(403).0, "account_suspended");
     for caller in [&caller, &program] {
         for (method, path) in [("GET", "/me"), ("GET", "/zones"), ("POST", "/zones"), ("DELETE", zone.as_str()), ("GET", "/zones/nonsense")]
         {
@@ -107,4 +131,24 @@ async fn an_unpaid_account_sees_and_deletes_and_an_abusive_one_is_not_answered()
     assert_eq!(program.delete(&zone).await.status, StatusCode::NO_CONTENT);
     suspend("active").await;
     assert_eq!(caller.post("/zones", json!({"name": "suspended.test"})).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unpaid_account_can_be_ended_and_its_people_stay_safe() {
+    let api = TestApi::start().await;
+    let caller = api.register("elite").await;
+    api.execute("UPDATE accounts SET status = 'suspended_payment', suspended_at = now()").await;
+    let (old, new) = ("correct horse battery staple", "incorrect horse battery staple");
+    let asked = caller.send(Method::PUT, "/account/deletion", Some(json!({"password": old}))).await.expect(StatusCode::OK);
+    assert!(asked["deletion"]["due_at"].is_string(), "{asked}");
+    caller.delete("/account/deletion").await.expect(StatusCode::OK);
+    let email = caller.get("/me").await.json()["user"]["email"].clone();
+    let changed = caller.post("/me/password", json!({"current_password": old, "new_password": new})).await;
+    assert!(changed.status.is_success(), "{}", changed.text);
+    let login = json!({"email": email, "password": new});
+    let session = api.send(Method::POST, "/api/v1/auth/login", None, Some(login)).await.expect(StatusCode::OK);
+    let token = session["access_token"].as_str().unwrap();
+    let out = api.send(Method::POST, "/api/v1/auth/logout-everywhere", Some(token), None).await;
+    assert_eq!(out.status, StatusCode::NO_CONTENT, "{}", out.text);
+    assert_eq!(api.send(Method::GET, "/api/v1/me", Some(token), None).await.problem(401).0, "credential_invalid");
 }

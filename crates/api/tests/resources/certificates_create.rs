@@ -45,7 +45,7 @@ async fn a_certificate_is_pending_at_once_and_a_job_is_sent_for_it() {
         "id": id, "name": domain, "number": 1, "label": "Our shop", "zone_id": zone, "domain": domain, "sans": [format!("www.{name}")],
         "is_wildcard": false, "auto_renew": true, "status": "pending", "downloadable": false, "environment": "production",
         "key_algorithm": "rsa2048", "key_policy": "rotate", "issued_at": null, "expires_at": null, "next_renewal_at": null,
-        "last_error": null, "next_attempt_at": certificate["next_attempt_at"], "created_at": certificate["created_at"],
+        "renewal_blocked_by": null, "renewal_info": null, "current_version": null, "revocation": null, "last_error": null, "next_attempt_at": certificate["next_attempt_at"], "created_at": certificate["created_at"],
         "updated_at": certificate["created_at"],
     });
     assert_eq!(certificate, expected);
@@ -107,7 +107,7 @@ async fn every_refusal_has_its_exact_text() {
         refused(&post(&with(&body, &json!({"domain": domain}))).await, 400, "domain_not_under_zone", NOT_UNDER);
         let answer = post(&with(&body, &json!({"sans": [format!("www.{name}"), domain]}))).await;
         refused(&answer, 400, "domain_not_under_zone", NOT_UNDER);
-        assert_eq!(answer.faults(), [("/sans".to_owned(), "domain_not_under_zone".to_owned())].into());
+        assert_eq!(answer.faults(), [("/sans/1".to_owned(), "domain_not_under_zone".to_owned())].into());
     }
 
     for wildcard in

@@ -5,10 +5,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use zonecert_api::traffic::TrafficSettings;
 use zonecert_api::{ApiSettings, App, Server};
 use zonecert_devstack::product::Role;
 use zonecert_domain::key::KeyAlgorithm;
@@ -22,11 +26,18 @@ use crate::support::{Answer, TestApi};
 fn serve(database_url: &str, patience: Duration) -> Server {
     let settings = ApiSettings {
         public_url: "https://api.zonecert-platform.test".to_owned(),
+        dashboard_url: "https://app.zonecert-platform.test".to_owned(),
         token_keys_pem: PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap().to_pkcs8_pem().unwrap(),
         resolvers: vec!["127.0.0.1:53".parse().unwrap()],
         names: NamePolicy::default(),
+        acme_directory: "https://ca.test/directory".to_owned(),
+        acme_staging_directory: None,
+        caa_identities: Vec::new(),
+        name_servers: Vec::new(),
+        challenge_zone: None,
         threads: NonZeroUsize::MIN,
         parallel_password_hashes: NonZeroUsize::MIN,
+        traffic: TrafficSettings::default(),
         stop_patience: Duration::from_mins(1),
     };
     let store = Store::open(database_url, 2, patience).unwrap();
@@ -51,6 +62,26 @@ async fn every_answer_names_its_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_nothing_of_what_is_answered_is_told_before_anything_is_done() {
+    let api = TestApi::start().await;
+    for accept in ["text/html", "image/*", "application/json;q=0, text/plain"] {
+        let refused = get(&api, "/api/v1/plans", &[("Accept", accept)]).await;
+        assert_eq!(refused.status, StatusCode::NOT_ACCEPTABLE, "{accept}");
+        assert_eq!((refused.json()["code"].as_str(), refused.header("content-type")), (Some("not_acceptable"), "application/problem+json"));
+        assert!(refused.json()["detail"].as_str().unwrap().contains("application/json"), "{}", refused.text);
+    }
+    for accept in ["", "*/*", "application/*", "text/html, application/json;q=0.1", "no media type"] {
+        assert_eq!(get(&api, "/api/v1/plans", &[("Accept", accept)]).await.status, StatusCode::OK, "{accept}");
+    }
+    let account = json!({"email": "ada@customer.zonecert.io", "password": "a long enough password", "account_name": "Ada"});
+    let register =
+        async |accept: &str| api.send_with(Method::POST, "/api/v1/auth/register", None, Some(account.clone()), &[("Accept", accept)]).await;
+    assert_eq!(register("text/csv").await.status, StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(register("application/json").await.status, StatusCode::CREATED, "nothing was done before");
+    assert_eq!(get(&api, "/healthz", &[("Accept", "text/plain")]).await.status, StatusCode::OK, "a probe takes what it gets");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_answer_has_the_headers_of_security() {
     let api = TestApi::start().await;
     for path in ["/healthz", "/api/v1/plans", "/api/v1/me", "/nowhere"] {
@@ -60,6 +91,20 @@ async fn every_answer_has_the_headers_of_security() {
         assert_eq!(answer.header("referrer-policy"), "no-referrer");
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert_eq!(answer.header("x-frame-options"), "DENY");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reference_lets_a_browser_use_its_own_style_and_nothing_else() {
+    let api = TestApi::start().await;
+    for path in ["/docs", "/docs/"] {
+        let answer = get(&api, path, &[]).await;
+        assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
+        let style = answer.text.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
+        let hash = STANDARD.encode(Sha256::digest(style));
+        let policy = format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+        assert_eq!(answer.header("content-security-policy"), policy);
+        assert_eq!((answer.header("x-content-type-options"), answer.header("x-frame-options")), ("nosniff", "DENY"));
     }
 }
 
@@ -80,13 +125,13 @@ async fn a_wrong_method_is_told_the_right_ones() {
     let api = TestApi::start().await;
     for (method, path, allow) in [
         ("GET", "/api/v1/auth/login", "POST"),
-        ("PUT", "/api/v1/tokens", "GET, POST"),
-        ("PATCH", "/api/v1/tokens/nonsense", "GET, DELETE"),
-        ("DELETE", "/api/v1/me", "GET"),
-        ("POST", "/healthz", "GET"),
-        ("BREW", "/api/v1/plans", "GET"),
-        ("POST", "/api/v1/limits", "GET"),
-        ("PUT", "/api/v1/zones", "GET, POST"),
+        ("PUT", "/api/v1/tokens", "GET, POST, HEAD"),
+        ("PATCH", "/api/v1/tokens/nonsense", "GET, DELETE, HEAD"),
+        ("DELETE", "/api/v1/me", "GET, PATCH, HEAD"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("BREW", "/api/v1/plans", "GET, HEAD"),
+        ("POST", "/api/v1/limits", "GET, HEAD"),
+        ("PUT", "/api/v1/zones", "GET, POST, HEAD"),
     ] {
         let answer = api.send(method.parse().unwrap(), path, None, None).await;
         let (code, detail) = answer.problem(405);
@@ -134,7 +179,9 @@ async fn a_body_that_cannot_be_read_is_a_problem_on_every_route_that_takes_one()
     };
     let json = Some("application/json");
     for path in ["/auth/register", "/auth/login", "/auth/refresh", "/auth/logout", "/tokens", "/zones", "/certificates"] {
-        for malformed in ["", "{", "nonsense", "{} {}"] {
+        // These two take no body as well.
+        let needs_one = !["/auth/refresh", "/auth/logout"].contains(&path);
+        for malformed in ["", "{", "nonsense", "{} {}"].iter().filter(|body| needs_one || !body.is_empty()).copied() {
             assert_eq!(post(path, json, malformed.into()).await.problem(400).0, "malformed_json", "{path} {malformed}");
         }
         assert_eq!(post(path, json, "[]".into()).await.problem(400).0, "wrong_type", "{path}");

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
+use zonecert_api::operators::{OperatorAccess, OperatorToken};
+use zonecert_api::traffic::TrafficSettings;
 use zonecert_api::{ApiSettings, App, Server};
 use zonecert_devstack::product::Role;
 use zonecert_devstack::{Product, StackHandle, unique_label};
@@ -21,14 +24,32 @@ use zonecert_store::Store;
 /// A zone of the platform in these tests.
 pub(crate) const PLATFORM_ZONE: &str = "acme.zonecert-platform.test";
 
+/// Where the challenges of delegated zones are answered.
+pub(crate) const CHALLENGE_ZONE: &str = "challenges.zonecert-platform.test";
+
+/// The CA, which no test here asks.
+pub(crate) const ACME_DIRECTORY: &str = "https://ca.test/directory";
+
+/// What registrars are to point hosted zones at.
+pub(crate) const NAME_SERVERS: [&str; 2] = ["ns1.zonecert-platform.test", "ns2.zonecert-platform.test"];
+
 /// One API with a database of its own.
 pub(crate) struct TestApi {
     pub(crate) stack: StackHandle,
     pub(crate) product: Product,
     pub(crate) masters: Arc<MasterKeys>,
     pub(crate) url: String,
+    /// With which the operator calls.
+    pub(crate) operator_token: String,
+    token_key: Zeroizing<String>,
     client: Client,
     _server: Server,
+}
+
+/// A second process of the same service, on the same database.
+pub(crate) struct AnotherProcess {
+    pub(crate) url: String,
+    pub(crate) server: Server,
 }
 
 /// Somebody signed in: the owner of an account.
@@ -53,24 +74,41 @@ impl TestApi {
 
     /// `resolver` is where proofs are looked up, by default the customers' DNS of the stack.
     pub(crate) async fn start_with(allow_special_use: bool, resolver: Option<SocketAddr>) -> Self {
+        Self::start_set(|settings| {
+            settings.names.allow_special_use = allow_special_use;
+            settings.resolvers = resolver.map_or_else(|| settings.resolvers.clone(), |resolver| vec![resolver]);
+        })
+        .await
+    }
+
+    /// Of an operator who has set no challenge zone.
+    pub(crate) async fn start_without_delegation() -> Self {
+        Self::start_set(|settings| settings.challenge_zone = None).await
+    }
+
+    /// With settings that are changed.
+    pub(crate) async fn start_set(change: impl FnOnce(&mut ApiSettings)) -> Self {
         let stack = zonecert_devstack::shared().await.unwrap();
         let product = Product::fresh(&stack).await.unwrap();
-        let store = Store::open(&product.database_url(Role::Api), 8, Duration::from_mins(1)).unwrap();
         let masters = Arc::new(MasterKeys::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap());
         let token_key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap().to_pkcs8_pem().unwrap();
-        let settings = ApiSettings {
-            public_url: "https://api.zonecert-platform.test".to_owned(),
-            token_keys_pem: token_key,
-            resolvers: vec![resolver.unwrap_or(stack.customer_dns.dns_address())],
-            names: NamePolicy { allow_special_use, platform_zones: vec![ZoneName::platform(PLATFORM_ZONE).unwrap()] },
-            threads: NonZeroUsize::MIN,
-            parallel_password_hashes: NonZeroUsize::MIN,
-            stop_patience: Duration::from_secs(1),
-        };
-        let app = Arc::new(App::new(store, Arc::clone(&masters), settings).unwrap());
-        let server = Server::start(app, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).unwrap();
+        let mut settings = settings(&stack, &token_key);
+        change(&mut settings);
+        let (operator_token, stored) = OperatorToken::generate();
+        let operators = Store::open(&product.database_url(Role::Admin), 2, Duration::from_mins(1)).unwrap();
+        let access = OperatorAccess { store: operators, tokens: vec![stored] };
+        let server = serve(&product.database_url(Role::Api), &masters, settings, Some(access));
         let url = format!("http://{}", server.address());
-        Self { stack, product, masters, url, client: Client::builder().no_proxy().build().unwrap(), _server: server }
+        let client = Client::builder().no_proxy().build().unwrap();
+        Self { stack, product, masters, url, operator_token, token_key, client, _server: server }
+    }
+
+    /// Another process beside it.
+    pub(crate) fn another_process(&self, change: impl FnOnce(&mut ApiSettings)) -> AnotherProcess {
+        let mut settings = settings(&self.stack, &self.token_key);
+        change(&mut settings);
+        let server = serve(&self.product.database_url(Role::Api), &self.masters, settings, None);
+        AnotherProcess { url: format!("http://{}", server.address()), server }
     }
 
     /// A new account on this plan, and its owner signed in.
@@ -98,7 +136,20 @@ impl TestApi {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Answer {
-        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        self.send_to(&self.url, method, path, token, body, headers).await
+    }
+
+    /// One request to the process with this address.
+    pub(crate) async fn send_to(
+        &self,
+        url: &str,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = self.client.request(method, format!("{url}{path}"));
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -115,6 +166,11 @@ impl TestApi {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         Answer { status, headers, text: response.text().await.unwrap() }
+    }
+
+    /// One request of the operator.
+    pub(crate) async fn operate(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        self.send(method, &format!("/api/v1/admin{path}"), Some(&self.operator_token), body).await
     }
 
     /// The rows of a statement as JSON, as somebody whom row-level security does not bind.
@@ -148,6 +204,16 @@ impl Caller<'_> {
         self.send(Method::POST, path, Some(body)).await
     }
 
+    /// The same with an `Idempotency-Key`.
+    pub(crate) async fn post_once(&self, key: &str, path: &str, body: Value) -> Answer {
+        let headers = [("Idempotency-Key", key)];
+        self.api.send_with(Method::POST, &format!("/api/v1{path}"), Some(&self.token), Some(body), &headers).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PATCH, path, Some(body)).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, None).await
     }
@@ -164,6 +230,11 @@ impl Caller<'_> {
 
     pub(crate) async fn set_plan(&self, plan: &str) {
         self.api.execute(&format!("UPDATE accounts SET plan = '{plan}' WHERE id = '{}'", self.account.0)).await;
+    }
+
+    /// Puts the account on another plan as the operator does, with all that follows from it.
+    pub(crate) async fn change_plan(&self, plan: &str) {
+        self.api.operate(Method::PATCH, &format!("/accounts/{}", self.account), Some(json!({"plan": plan}))).await.expect(StatusCode::OK);
     }
 
     /// Imports a zone that no other test has, and has it verified without asking the DNS. Returns its identifier and its name.
@@ -223,6 +294,43 @@ impl Answer {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_else(|| panic!("no header {name}")).to_str().unwrap()
     }
+}
+
+/// What the tests run with: nobody is slowed down who does not ask for it.
+fn settings(stack: &StackHandle, token_key: &Zeroizing<String>) -> ApiSettings {
+    ApiSettings {
+        public_url: "https://api.zonecert-platform.test".to_owned(),
+        dashboard_url: "https://app.zonecert-platform.test".to_owned(),
+        token_keys_pem: token_key.clone(),
+        resolvers: vec![stack.customer_dns.dns_address()],
+        names: NamePolicy {
+            allow_special_use: true,
+            platform_zones: [PLATFORM_ZONE, CHALLENGE_ZONE].map(|zone| ZoneName::platform(zone).unwrap()).to_vec(),
+        },
+        acme_directory: ACME_DIRECTORY.to_owned(),
+        acme_staging_directory: None,
+        caa_identities: vec![ZoneName::platform("letsencrypt.org").unwrap()],
+        name_servers: NAME_SERVERS.map(|name| ZoneName::platform(name).unwrap()).to_vec(),
+        challenge_zone: Some(ZoneName::platform(CHALLENGE_ZONE).unwrap()),
+        threads: NonZeroUsize::MIN,
+        parallel_password_hashes: NonZeroUsize::MIN,
+        traffic: TrafficSettings {
+            rate_limits: None,
+            sign_in_limits: "email=1000000/1,address=1000000/1".parse().unwrap(),
+            ..TrafficSettings::default()
+        },
+        stop_patience: Duration::from_secs(1),
+    }
+}
+
+fn serve(database_url: &str, masters: &Arc<MasterKeys>, settings: ApiSettings, operators: Option<OperatorAccess>) -> Server {
+    let store = Store::open(database_url, 8, Duration::from_mins(1)).unwrap();
+    let app = App::new(store, Arc::clone(masters), settings).unwrap();
+    let app = match operators {
+        Some(access) => app.with_operators(access),
+        None => app,
+    };
+    Server::start(Arc::new(app), TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).unwrap()
 }
 
 /// The UUID within an identifier.

@@ -6,17 +6,38 @@ use serde_json::{Value, json};
 use crate::support::TestApi;
 
 /// Every route of zones and certificates that names one of them: method, path with `{id}`, and whose identifier stands there.
-const ROUTES: [(&str, &str, &str); 9] = [
+const ROUTES: [(&str, &str, &str); 20] = [
     ("GET", "/zones/{id}", "zone"),
     ("DELETE", "/zones/{id}", "zone"),
     ("POST", "/zones/{id}/verify", "zone"),
+    ("GET", "/zones/{id}/cname?name=app.example.test", "zone"),
+    ("GET", "/zones/{id}/records", "zone"),
+    ("PUT", "/zones/{id}/records", "zone"),
+    ("DELETE", "/zones/{id}/records?name=a.test&type=A", "zone"),
+    ("GET", "/zones/{id}/records/rrset_00000000000000000000000000000000", "zone"),
+    ("DELETE", "/zones/{id}/records/rrset_00000000000000000000000000000000", "zone"),
+    ("POST", "/zones/{id}/import", "zone"),
     ("GET", "/certificates/{id}", "cert"),
+    ("PATCH", "/certificates/{id}", "cert"),
+    ("DELETE", "/certificates/{id}?revoke=true", "cert"),
+    ("POST", "/certificates/{id}/renew", "cert"),
+    ("POST", "/certificates/{id}/revoke", "cert"),
     ("GET", "/certificates/{id}/logs", "cert"),
     ("GET", "/certificates/{id}/download", "cert"),
     ("GET", "/certificates/{id}/pem", "cert"),
     ("GET", "/certificates/{id}/chain", "cert"),
     ("GET", "/certificates/{id}/key", "cert"),
 ];
+
+/// What a route wants to read before it looks for what it is about.
+fn body(method: &Method, route: &str) -> Option<Value> {
+    match (method.as_str(), route) {
+        ("PUT", "/zones/{id}/records") => Some(json!({"name": "a.test", "type": "A", "contents": ["192.0.2.1"]})),
+        ("POST", "/zones/{id}/import") => Some(json!({"zone_file": "", "replace": true})),
+        ("PATCH", "/certificates/{id}") => Some(json!({"auto_renew": false})),
+        _ => None,
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_accounts_zones_and_certificates_are_not_found_on_any_route() {
@@ -30,7 +51,7 @@ async fn another_accounts_zones_and_certificates_are_not_found_on_any_route() {
         let nobodys = format!("{prefix}_00000000000000000000000000000000");
         let mut bodies = Vec::new();
         for id in [theirs.as_str(), &nobodys, "nonsense", "%00", &theirs.to_uppercase(), &theirs[5..], "..%2f.."] {
-            let answer = stranger.send(method.clone(), &route.replace("{id}", id), None).await;
+            let answer = stranger.send(method.clone(), &route.replace("{id}", id), body(&method, route)).await;
             assert_eq!(answer.problem(404).0, "not_found", "{method} {route} {id}");
             let mut body = answer.json();
             // The path that was asked for.
@@ -79,11 +100,20 @@ async fn reading_does_not_include_writing() {
     let caller = api.register("elite").await;
     let (zone, name) = caller.verified_zone().await;
     let reader = caller.with_token(&["zones:read", "certificates:read", "keys:read"]).await;
-    let bodies: [(&str, String, Value); 4] = [
+    let id = caller.certificate(&zone, &format!("a.{name}")).await["id"].as_str().unwrap().to_owned();
+    let bodies: [(&str, String, Value); 12] = [
         ("POST", "/zones".to_owned(), json!({"name": "new.test"})),
         ("POST", format!("/zones/{zone}/verify"), json!({})),
         ("DELETE", format!("/zones/{zone}"), Value::Null),
+        ("PUT", format!("/zones/{zone}/records"), json!({"name": name, "type": "A", "contents": ["192.0.2.1"]})),
+        ("DELETE", format!("/zones/{zone}/records?name={name}&type=A"), Value::Null),
+        ("DELETE", format!("/zones/{zone}/records/rrset_00000000000000000000000000000000"), Value::Null),
+        ("POST", format!("/zones/{zone}/import"), json!({"zone_file": ""})),
         ("POST", "/certificates".to_owned(), json!({"zone_id": zone, "domain": name})),
+        ("PATCH", format!("/certificates/{id}"), json!({"auto_renew": false})),
+        ("DELETE", format!("/certificates/{id}"), Value::Null),
+        ("POST", format!("/certificates/{id}/renew"), json!({})),
+        ("POST", format!("/certificates/{id}/revoke"), json!({})),
     ];
     for (method, path, body) in bodies {
         let answer = reader.send(method.parse().unwrap(), &path, Some(body)).await;

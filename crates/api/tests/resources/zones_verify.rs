@@ -61,7 +61,10 @@ async fn each_thing_that_can_stand_in_the_dns_is_told_apart_until_the_right_one_
     let zone = verify(&caller, &path).await.expect(StatusCode::OK);
     assert_eq!(zone["status"], "verified");
     assert!(zone["verified_at"].is_string());
-    assert_eq!(zone.get("instructions"), None);
+    let kept = zone["verification"]["instructions"].as_str().unwrap();
+    assert!(kept.contains("Leave the TXT record") && kept.contains("our name servers"), "{kept}");
+    assert_eq!((&zone["projection"], &zone["record_count"]), (&json!({"state": "pending", "last_error": null}), &json!(0)));
+    assert!(zone["next_check_at"].is_string());
     assert_eq!(api.jobs("project").await, [json!({"dns_zone": name})]);
     let events = api.sql("SELECT event FROM events ORDER BY number").await;
     assert_eq!(events, [json!({"event": "zone_imported"}), json!({"event": "zone_verified"})]);
@@ -132,4 +135,69 @@ async fn a_resolver_that_cannot_be_reached_is_our_fault() {
     let answer = verify(&caller, &path).await;
     assert_eq!(answer.problem(503).0, "resolver_unavailable");
     assert_eq!(answer.header("retry-after"), "5");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_that_two_accounts_prove_at_once_becomes_one_accounts() {
+    let api = TestApi::start().await;
+    let callers = [api.register("plus").await, api.register("plus").await, api.register("plus").await];
+    let name = served(&api).await;
+    let mut paths = Vec::new();
+    for caller in &callers {
+        let (path, value) = imported(caller, &name).await;
+        api.stack.customer_dns.add_txt(&name, &format!("_zonecert.{name}"), &value).await.unwrap();
+        paths.push(path);
+    }
+    let answers = futures::future::join_all(callers.iter().zip(&paths).map(|(caller, path)| verify(caller, path))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == StatusCode::OK).count(), 1);
+    for answer in answers.iter().filter(|answer| answer.status != StatusCode::OK) {
+        assert_eq!(answer.problem(409).0, "zone_held_by_another_account");
+    }
+    assert_eq!(api.sql("SELECT count(*) FROM zones WHERE status = 'verified'").await, [json!({"count": 1})]);
+    assert_eq!(api.jobs("project").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_below_another_accounts_is_had_by_its_own_proof() {
+    let api = TestApi::start().await;
+    let (above, below) = (api.register("plus").await, api.register("plus").await);
+    let name = served(&api).await;
+    let (above_path, above_value) = imported(&above, &name).await;
+    let (below_path, below_value) = imported(&below, &format!("sub.{name}")).await;
+    let dns = &api.stack.customer_dns;
+    dns.add_txt(&name, &format!("_zonecert.{name}"), &above_value).await.unwrap();
+    verify(&above, &above_path).await.expect(StatusCode::OK);
+    // The proof of the zone above proves nothing of the one below.
+    assert_eq!(verify(&below, &below_path).await.problem(409).0, "zone_verification_failed");
+    dns.add_txt(&name, &format!("_zonecert.sub.{name}"), &below_value).await.unwrap();
+    verify(&below, &below_path).await.expect(StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_zone_is_verified_anew() {
+    let api = TestApi::start().await;
+    let caller = api.register("pro").await;
+    let name = served(&api).await;
+    let (path, value) = imported(&caller, &name).await;
+    api.stack.customer_dns.add_txt(&name, &format!("_zonecert.{name}"), &value).await.unwrap();
+    verify(&caller, &path).await.expect(StatusCode::OK);
+    let zone = path.strip_prefix("/zones/").unwrap();
+    let certificate = caller.certificate(zone, &name).await["id"].as_str().unwrap().to_owned();
+    let lost = "UPDATE zones SET status = 'lost', lost_at = now(), failed_checks = 10, next_check_at = NULL";
+    api.execute(lost).await;
+    api.execute("UPDATE certificates SET renewal_blocked_by = 'zone_lost'").await;
+    let seen = caller.get(&path).await.expect(StatusCode::OK);
+    assert_eq!((&seen["status"], &seen["projection"]), (&json!("lost"), &Value::Null));
+    assert!(seen["lost_at"].is_string());
+    assert!(seen["verification"]["instructions"].as_str().unwrap().contains(&value));
+    assert_eq!(
+        caller.post("/certificates", json!({"zone_id": zone, "domain": format!("a.{name}")})).await.problem(409).0,
+        "zone_not_verified"
+    );
+
+    let again = verify(&caller, &path).await.expect(StatusCode::OK);
+    assert_eq!((&again["status"], &again["lost_at"]), (&json!("verified"), &Value::Null));
+    assert!(again["next_check_at"].is_string());
+    let rows = api.sql("SELECT renewal_blocked_by FROM certificates").await;
+    assert_eq!(rows, [json!({"renewal_blocked_by": null})], "{certificate}");
 }

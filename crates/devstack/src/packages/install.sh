@@ -13,7 +13,7 @@ policy_before=$policy.before-zonecert
 mark='made by the Zonecert package installation'
 cluster_dir=/etc/postgresql-common/createcluster.d
 cluster_conf=$cluster_dir/zonecert-no-cluster.conf
-pdns_at_boot=/etc/systemd/system/multi-user.target.wants/pdns.service
+wants=/etc/systemd/system/multi-user.target.wants
 
 restore() {
     if grep -qs "$mark" "$policy"; then rm -f "$policy"; fi
@@ -34,8 +34,13 @@ chmod 755 "$policy"
 mkdir -p "$cluster_dir"
 printf '# %s\ncreate_main_cluster = false\n' "$mark" > "$cluster_conf"
 
-pdns_was_here=no
-if [ -e /lib/systemd/system/pdns.service ] || [ -e /usr/lib/systemd/system/pdns.service ]; then pdns_was_here=yes; fi
+is_here() {
+    [ -e /lib/systemd/system/"$1.service" ] || [ -e /usr/lib/systemd/system/"$1.service" ]
+}
+new_services=
+for service in pdns prometheus; do
+    if ! is_here "$service"; then new_services="$new_services $service"; fi
+done
 
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 
@@ -53,8 +58,10 @@ elif ! get install --yes --no-install-recommends "$@"; then
     get install --yes --no-install-recommends "$@"
 fi
 
-# Debian enables a new pdns.service, which at the next boot would take port 53. A service that was here before stays as it was.
-if [ "$pdns_was_here" = no ] && [ -L "$pdns_at_boot" ]; then
-    rm -f "$pdns_at_boot"
-    echo 'pdns.service, new on this machine, is not started at boot (systemctl enable pdns would).'
-fi
+# Debian enables these, which at the next boot would take port 53 and port 9090. A service that was here before stays as it was.
+for service in $new_services; do
+    if [ -L "$wants/$service.service" ]; then
+        rm -f "$wants/$service.service"
+        echo "$service.service, new on this machine, is not started at boot (systemctl enable $service would)."
+    fi
+done

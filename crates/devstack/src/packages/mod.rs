@@ -18,7 +18,7 @@ pub struct Package {
     pub why: &'static str,
 }
 
-const NEEDED: [Package; 11] = [
+const NEEDED: [Package; 13] = [
     Package { name: "postgresql", why: "the database" },
     Package { name: "pdns-server", why: "PowerDNS, where zones and challenges live" },
     Package { name: "pdns-backend-pgsql", why: "our PowerDNS keeps its zones in PostgreSQL" },
@@ -28,6 +28,8 @@ const NEEDED: [Package; 11] = [
     Package { name: "libssl-dev", why: "the product's keys, CSRs and chains are made with OpenSSL" },
     Package { name: "pkg-config", why: "the build finds OpenSSL by it" },
     Package { name: "openssl", why: "checks the issued certificates independently of our code" },
+    Package { name: "prometheus", why: "promtool checks the page of metrics and evaluates the rules of alerts; the server is not started" },
+    Package { name: "python3-venv", why: "schemathesis, which tries the API out, is installed into an environment of its own" },
     Package { name: "ca-certificates", why: "the product trusts public CAs by it" },
     Package { name: "util-linux", why: "setpriv: children run unprivileged and end with their parent" },
 ];
@@ -59,10 +61,18 @@ pub fn missing() -> Result<Vec<Package>> {
         let names = NEEDED.map(|package| package.name).join(" ");
         bail!("this is made for Debian 12, whose apt-get and dpkg-query are not here; it needs what Debian calls {names}");
     }
+    missing_of(&NEEDED)
+}
+
+/// Which of these are not installed.
+///
+/// # Errors
+/// Where there is no dpkg.
+pub fn missing_of(packages: &[Package]) -> Result<Vec<Package>> {
     let mut missing = Vec::new();
-    for package in NEEDED {
+    for package in packages {
         if !package.is_present()? {
-            missing.push(package);
+            missing.push(*package);
         }
     }
     Ok(missing)
@@ -87,7 +97,7 @@ pub fn install(packages: &[Package]) -> Result<()> {
     if !status.success() {
         bail!("the packages could not be installed ({status}); apt-get says why above");
     }
-    let still: Vec<_> = missing()?.iter().map(|package| package.name).collect();
+    let still: Vec<_> = missing_of(packages)?.iter().map(|package| package.name).collect();
     if !still.is_empty() {
         bail!("apt-get ended well, yet these are not installed: {}", still.join(" "));
     }

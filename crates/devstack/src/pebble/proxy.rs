@@ -7,13 +7,13 @@
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use http::header::{CONNECTION, CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING};
 use http::{Method, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -24,7 +24,10 @@ use tokio::sync::RwLock;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
+use super::renewal_info::{self, Script};
 use super::seen::Seen;
+use crate::answer::{self, Answer, AnswerBody};
+use crate::interference::Shared;
 use crate::keeper;
 
 /// Answers [`Seen`] as JSON.
@@ -39,7 +42,20 @@ type Request = http::Request<Incoming>;
 
 /// A proxy that listens. Dropping it closes the port and cuts every connection.
 pub(super) struct Proxy {
+    port: u16,
     task: AbortHandle,
+}
+
+/// What stands behind a proxy, and what is kept of what goes through.
+pub(super) struct Behind<'a> {
+    /// Port of Pebble, or of another proxy before it.
+    pub(super) port: u16,
+    /// PEM root of its HTTPS.
+    pub(super) ca_file: &'a Path,
+    pub(super) seen: Arc<Mutex<Seen>>,
+    pub(super) interference: Shared,
+    /// What is answered in place of Pebble, if anything is.
+    pub(super) script: Option<Arc<Mutex<Script>>>,
 }
 
 impl Drop for Proxy {
@@ -53,12 +69,14 @@ struct Upstream {
     client: reqwest::Client,
     turn: RwLock<()>,
     seen: Arc<Mutex<Seen>>,
+    interference: Shared,
+    script: Option<Arc<Mutex<Script>>>,
 }
 
 impl Proxy {
-    /// Listens on `port` of 127.0.0.1 (0: any) and answers the port.
-    pub(super) async fn start(port: u16, tls: Arc<ServerConfig>, pebble_port: u16, ca_file: &Path, seen: Arc<Mutex<Seen>>) -> Result<Self> {
-        let pem = std::fs::read(ca_file)?;
+    /// Listens on `port` of 127.0.0.1 (0: any).
+    pub(super) async fn start(port: u16, tls: Arc<ServerConfig>, behind: Behind<'_>) -> Result<Self> {
+        let pem = std::fs::read(behind.ca_file)?;
         let client = reqwest::Client::builder()
             .no_proxy()
             // HTTP/2 has no Host to pass through.
@@ -68,11 +86,18 @@ impl Proxy {
             .tcp_nodelay(true)
             .tls_certs_only([Certificate::from_pem(&pem)?])
             .build()?;
-        let upstream = Upstream { address: (Ipv4Addr::LOCALHOST, pebble_port).into(), client, turn: RwLock::new(()), seen };
+        let Behind { port: behind_port, seen, interference, script, .. } = behind;
+        let upstream =
+            Upstream { address: (Ipv4Addr::LOCALHOST, behind_port).into(), client, turn: RwLock::new(()), seen, interference, script };
         let listener = keeper::run(TcpListener::bind((Ipv4Addr::LOCALHOST, port))).await?;
         let listener = listener.with_context(|| format!("the proxy cannot listen on port {port}: address already in use"))?;
+        let port = listener.local_addr()?.port();
         let task = keeper::start_task(accept(listener, TlsAcceptor::from(tls), Arc::new(upstream)))?;
-        Ok(Self { task })
+        Ok(Self { port, task })
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 }
 
@@ -102,14 +127,29 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, upstream: Arc<Upstream>) {
 }
 
 impl Upstream {
-    async fn answer(&self, request: Request) -> Result<Response<Full<Bytes>>> {
+    async fn answer(&self, request: Request) -> Result<Answer> {
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         if path == SEEN_PATH {
             let json = serde_json::to_vec(&*self.seen.lock().unwrap_or_else(PoisonError::into_inner))?;
-            return Ok(Response::new(Full::from(json)));
+            return Ok(Response::new(AnswerBody::from(Bytes::from(json))));
         }
         let body = body.collect().await?.to_bytes();
+        // Nobody's turn is taken up by a request that is held.
+        if let Some(refusal) = self.interference.before(&path).await {
+            return Ok(refusal);
+        }
+        let answer = self.forward(head, body, &path).await?;
+        let order = (path == NEW_ORDER_PATH).then(|| answer.headers().get(LOCATION).cloned()).flatten();
+        let (answer, as_it_was) = self.interference.after(&path, answer).await;
+        if let Some(order) = order.filter(|_| !as_it_was) {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.answer_lost(order.to_str().unwrap_or_default());
+        }
+        Ok(answer)
+    }
+
+    async fn forward(&self, head: http::request::Parts, body: Bytes, path: &str) -> Result<Answer> {
         let is_new_order = head.method == Method::POST && path == NEW_ORDER_PATH;
         let (mut _alone, mut _beside_others) = (None, None);
         if is_new_order {
@@ -118,11 +158,17 @@ impl Upstream {
             _beside_others = Some(self.turn.read().await);
         }
         let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+        if let Some(answer) = self.script().and_then(|mut script| script.answer_instead(&head.method, path, &body)) {
+            return Ok(answer);
+        }
         let url = format!("https://{}{}", self.address, head.uri);
         let sent = self.client.request(head.method, url).headers(head.headers).body(body.clone()).send().await;
         let answer = sent.context("Pebble does not answer")?;
         let (status, mut headers) = (answer.status(), answer.headers().clone());
-        let answered = answer.bytes().await.context("Pebble broke off its answer")?;
+        let mut answered = answer.bytes().await.context("Pebble broke off its answer")?;
+        if self.script.is_some() && status.is_success() {
+            answered = renewal_info::complete(path, &host, &body, answered);
+        }
 
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if is_new_order && status == StatusCode::CREATED {
@@ -136,14 +182,16 @@ impl Upstream {
         for hop_by_hop in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
             headers.remove(hop_by_hop);
         }
-        let mut response = Response::new(Full::from(answered));
+        let mut response = Response::new(AnswerBody::from(answered));
         (*response.status_mut(), *response.headers_mut()) = (status, headers);
         Ok(response)
     }
+
+    fn script(&self) -> Option<MutexGuard<'_, Script>> {
+        Some(self.script.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
-fn bad_gateway(error: &anyhow::Error) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("{error:#}\n")));
-    *response.status_mut() = StatusCode::BAD_GATEWAY;
-    response
+fn bad_gateway(error: &anyhow::Error) -> Answer {
+    answer::text(StatusCode::BAD_GATEWAY, format!("{error:#}\n"))
 }

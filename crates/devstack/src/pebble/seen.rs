@@ -25,6 +25,12 @@ pub struct OrderSeen {
     pub names: Vec<String>,
     /// Where it is finalized.
     pub finalize_url: String,
+    /// The certificate that it says it replaces (RFC 9773 §5).
+    #[serde(default)]
+    pub replaces: Option<String>,
+    /// Whether a fault has kept the answer from the client: nobody may know of the order.
+    #[serde(default)]
+    pub answer_lost: bool,
 }
 
 /// One finalize request.
@@ -58,7 +64,13 @@ impl Seen {
             account: text(&protected["kid"]),
             names: identifiers.iter().map(|identifier| text(&identifier["value"])).collect(),
             finalize_url: text(&answer["finalize"]),
+            replaces: payload["replaces"].as_str().map(str::to_owned),
+            answer_lost: false,
         });
+    }
+
+    pub(super) fn answer_lost(&mut self, location: &str) {
+        self.orders.iter_mut().filter(|order| order.url == location).for_each(|order| order.answer_lost = true);
     }
 
     pub(super) fn record_finalization(&mut self, url: String, request: &[u8], status: u16) {
@@ -72,7 +84,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Protected header and payload of a flattened JWS (RFC 7515 §7.2.2); null where the body is none.
-fn jws(body: &[u8]) -> (Value, Value) {
+pub(super) fn jws(body: &[u8]) -> (Value, Value) {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let part = |name: &str| {
         let bytes = URL_SAFE_NO_PAD.decode(body[name].as_str().unwrap_or_default()).unwrap_or_default();

@@ -2,12 +2,16 @@
 
 mod databases;
 pub(crate) mod home;
+mod proxy;
 mod server;
+
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, NoTls};
 
+pub use proxy::{DatabaseProxy, Traffic};
 pub use server::PostgresServer;
 pub(crate) use server::is_installed;
 
@@ -19,6 +23,9 @@ pub const OWNER_ROLE: &str = "zonecert_owner";
 pub const API_ROLE: &str = "zonecert_api";
 /// The worker's log-in role. `zonecert migrate` creates it.
 pub const WORKER_ROLE: &str = "zonecert_worker";
+
+/// The log-in role of the operator's part of the API. `zonecert migrate` creates it.
+pub const ADMIN_ROLE: &str = "zonecert_admin";
 
 /// How to reach the private `PostgreSQL` (TCP on 127.0.0.1, scram-sha-256).
 #[derive(Clone, Serialize, Deserialize)]
@@ -34,6 +41,11 @@ impl Postgres {
     /// Port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// A program that comes with the newest installed server, such as `pgbench`.
+    pub fn program(&self, name: &str) -> Result<PathBuf> {
+        server::program(name)
     }
 
     /// URL of the database `postgres` as the stack's superuser: for tests and the stack itself, never for the product.
@@ -64,6 +76,16 @@ impl Postgres {
     /// URL of `database` as [`WORKER_ROLE`].
     pub fn worker_url(&self, database: &str) -> String {
         self.url(WORKER_ROLE, &self.worker_password, database)
+    }
+
+    /// URL of `database` as [`ADMIN_ROLE`].
+    pub fn operator_url(&self, database: &str) -> String {
+        self.url(ADMIN_ROLE, &self.operator_password(), database)
+    }
+
+    /// The password that `zonecert migrate` shall give [`ADMIN_ROLE`].
+    pub fn operator_password(&self) -> String {
+        format!("{}-operator", self.owner_password)
     }
 
     /// The password that `zonecert migrate` shall give [`API_ROLE`]: roles belong to the server, so all databases share it.

@@ -18,11 +18,13 @@ use crate::user::User;
 
 const VERSIONS: &str = "/usr/lib/postgresql";
 const ATTEMPTS: usize = 3;
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
-/// The running server. Derefs to [`Postgres`].
+/// The server, on a port that stays the same through stop and start. Derefs to [`Postgres`].
 pub struct PostgresServer {
     postgres: Postgres,
-    process: Process,
+    spec: Spec,
+    process: Option<Process>,
 }
 
 impl Deref for PostgresServer {
@@ -34,8 +36,8 @@ impl Deref for PostgresServer {
 }
 
 impl PostgresServer {
-    /// `durable: false` trades safety against a power failure for speed, for tests.
-    pub(crate) async fn start(layout: &Layout, ports: &Ports, secrets: &Secrets, durable: bool) -> Result<Self> {
+    /// `durable: false` trades safety against a power failure for speed, for tests. `statistics` counts statements.
+    pub(crate) async fn start(layout: &Layout, ports: &Ports, secrets: &Secrets, durable: bool, statistics: bool) -> Result<Self> {
         let user = User::for_postgres()?;
         let home = home::prepare(layout, user.as_ref())?;
         let data = home.join("data");
@@ -54,15 +56,14 @@ impl PostgresServer {
             };
             let mut spec = Spec::new(layout, "postgres", program.join("postgres"), home.clone())
                 .args(["-D".to_owned(), data.display().to_string()])
-                .args(settings(port, durable).into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
+                .args(settings(port, durable, statistics).into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
             spec.user.clone_from(&user);
             // Fast shutdown (postgres(1)): SIGTERM would wait for clients that are about to be stopped themselves.
             spec.end_signal = Signal::INT;
             spec.death_signal = "INT";
-            let mut process = Process::spawn(spec).await?;
-            let ready = process.ready(Duration::from_mins(1), || async { postgres.connect_as_admin("postgres").await.map(drop) }).await;
-            match ready {
-                Ok(()) => return Ok(Self { postgres, process }),
+            let mut server = Self { postgres, spec, process: None };
+            match server.start_again().await {
+                Ok(()) => return Ok(server),
                 Err(error) if attempt < ATTEMPTS && ports::says_port_taken(&error) => ports.forget("postgres"),
                 Err(error) => return Err(error),
             }
@@ -70,18 +71,36 @@ impl PostgresServer {
         unreachable!("the loop ends by its attempts")
     }
 
-    /// An error with the last log lines, when the server has ended by itself.
-    pub fn check(&mut self) -> Result<()> {
-        self.process.check()
+    /// Starts the server on its port and its data, and waits until it answers. Fine when it runs.
+    pub async fn start_again(&mut self) -> Result<()> {
+        if self.process.is_none() {
+            let mut process = Process::spawn(self.spec.clone()).await?;
+            process.ready(READY_WITHIN, || async { self.postgres.connect_as_admin("postgres").await.map(drop) }).await?;
+            self.process = Some(process);
+        }
+        Ok(())
     }
 
-    /// Process id of the server.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
+    /// Stops the server: every connection ends, and new ones are refused until [`PostgresServer::start_again`]. Its data stay.
+    pub async fn stop(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(process) => process.end().await,
+            None => Ok(()),
+        }
+    }
+
+    /// An error with the last log lines, when the server has ended by itself.
+    pub fn check(&mut self) -> Result<()> {
+        self.process.as_mut().map_or(Ok(()), Process::check)
+    }
+
+    /// Process id of the server, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
     }
 }
 
-fn settings(port: u16, durable: bool) -> Vec<String> {
+fn settings(port: u16, durable: bool, statistics: bool) -> Vec<String> {
     let mut settings = vec![
         "listen_addresses=127.0.0.1".to_owned(),
         format!("port={port}"),
@@ -95,6 +114,9 @@ fn settings(port: u16, durable: bool) -> Vec<String> {
     ];
     if !durable {
         settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(str::to_owned));
+    }
+    if statistics {
+        settings.push("shared_preload_libraries=pg_stat_statements".to_owned());
     }
     settings
 }
@@ -133,6 +155,12 @@ fn program_for(data: &Path) -> Result<PathBuf> {
         Some((_, bin)) => Ok(bin),
         None => bail!("{} was made by PostgreSQL {made_by}, which is not installed any more; start over with --fresh", data.display()),
     }
+}
+
+/// A program of the newest installed server.
+pub(super) fn program(name: &str) -> Result<PathBuf> {
+    let newest = versions()?.pop().map(|(_, bin)| bin.join(name)).filter(|program| program.is_file());
+    newest.with_context(|| format!("{name} is not installed; it comes with PostgreSQL (Debian package postgresql)"))
 }
 
 /// Installed servers, oldest first. Debian's layout, past any shim on the `PATH`.

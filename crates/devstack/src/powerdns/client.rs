@@ -184,6 +184,16 @@ impl PowerDns {
         texts.map(|bytes| String::from_utf8(bytes).context("a TXT value is not UTF-8")).collect()
     }
 
+    /// What is answered over DNS for `name` and a type such as `MX`, in presentation format and in order; nothing where there is no such name.
+    pub async fn resolve(&self, name: &str, record_type: &str) -> Result<Vec<String>> {
+        let record_type: RecordType = record_type.parse().ok().with_context(|| format!("{record_type} is no record type"))?;
+        let answer = dns::look_up(self.dns_address(), &canonical(name), record_type).await?;
+        let records = answer.answers.iter().filter(|record| record.record_type() == record_type);
+        let mut contents: Vec<String> = records.map(|record| record.data.to_string()).collect();
+        contents.sort_unstable();
+        Ok(contents)
+    }
+
     /// Fails unless both the API and the DNS port answer.
     pub(crate) async fn probe(&self) -> Result<()> {
         self.send(Method::GET, "", None).await?;

@@ -8,7 +8,7 @@ use crate::environment::{self, BINARY_VARIABLE};
 
 /// The one that the environment names, else the one built with the running executable: `target/debug/xtask` and
 /// `target/debug/deps/<test>` both find `target/debug/zonecert`.
-pub(super) fn find() -> Result<PathBuf> {
+pub fn find() -> Result<PathBuf> {
     if let Some(path) = environment::path(BINARY_VARIABLE) {
         ensure!(path.is_file(), "{BINARY_VARIABLE} names {}, which does not exist", path.display());
         return Ok(path);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 
 use crate::process::{Process, Spec};
 use crate::{http_client, layout};
@@ -37,6 +38,9 @@ impl ProductProcess {
         if let Some(file) = &self.address_file {
             layout::remove_file(file)?;
         }
+        if let Some(file) = self.spec.env.get(super::setting::METRICS_ADDRESS_FILE) {
+            layout::remove_file(file.as_ref())?;
+        }
         let mut process = Process::spawn(self.spec.clone()).await?;
         if let Some(file) = &self.address_file {
             let ready = process.ready(READY_WITHIN, || async move {
@@ -58,6 +62,16 @@ impl ProductProcess {
             Some(process) => tokio::task::spawn_blocking(move || process.kill()).await?,
             None => Ok(()),
         }
+    }
+
+    /// SIGSTOP: the process stands still, as one does whose host is busy or asleep. Fine when it does not run.
+    pub fn freeze(&self) -> Result<()> {
+        self.process.as_ref().map_or(Ok(()), |process| process.signal(Signal::STOP))
+    }
+
+    /// SIGCONT, after [`Self::freeze`].
+    pub fn thaw(&self) -> Result<()> {
+        self.process.as_ref().map_or(Ok(()), |process| process.signal(Signal::CONT))
     }
 
     /// SIGTERM, and waits for the end. Fine when it does not run.
@@ -87,6 +101,12 @@ impl ProductProcess {
     /// `http://127.0.0.1:<port>` of `serve`, without a path; empty for `work`.
     pub fn api_url(&self) -> &str {
         &self.api_url
+    }
+
+    /// `http://127.0.0.1:<port>` of its metrics, once it has them, where [`super::setting::METRICS_LISTEN`] asks for them.
+    pub fn metrics_url(&self) -> Option<String> {
+        let file = self.spec.env.get(super::setting::METRICS_ADDRESS_FILE)?;
+        Some(format!("http://{}", fs::read_to_string(file).ok()?.trim()))
     }
 
     /// All it has logged, restarts included.

@@ -143,10 +143,19 @@ failure_codes! {
     /// The CA wants CAA records in the order itself (RFC 9799 §6).
     AcmeOnionCaaRequired "acme_onion_caa_required" = "onionCAARequired": Final, Customer,
         "The CA does not issue for .onion names in this way. Leave them out and request the certificate again.";
+    /// The CA does not believe a device's statement about itself (draft-ietf-acme-device-attest).
+    AcmeBadAttestationStatement "acme_bad_attestation_statement" = "badAttestationStatement": Heal, Operator,
+        "Nothing to do on your side: the CA answered for a feature that we do not use, and we have been alerted. A new order is placed by itself.";
+    /// What we asked for collides with something that the CA has: the key of another account, for instance. In no registry; Let's Encrypt's server says it.
+    AcmeConflict "acme_conflict" = "conflict": Heal, Operator,
+        "Nothing to do on your side: the CA took our request for one that it has already, and we have been alerted. The request is repeated by itself.";
     /// A problem type that is in no registry we know.
     AcmeUnknownProblem "acme_unknown_problem": Heal, Operator,
         "The CA answered with a problem that we do not know; the log has its words. The request is repeated by itself, and we have been alerted.";
 
+    /// What a CA allows in a time is used up, by what we have counted or by what the CA has said: no order is placed before there is room (requirements section 6).
+    CaBudgetSpent "ca_budget_spent": Heal, Nobody,
+        "The CA allows no more for now. The request goes on by itself when there is room again: `rate_limited_until` says when.";
     /// No connection to the CA, or no answer in time.
     CaUnreachable "ca_unreachable": Heal, Nobody,
         "Nothing to do: the CA did not answer, and the request is repeated by itself.";
@@ -174,6 +183,12 @@ failure_codes! {
     /// Key, names or chain of the certificate are not what was ordered: it is not stored.
     CertificateRejected "certificate_rejected": Heal, Operator,
         "The CA delivered a certificate that does not fit the request, and it was not taken. A new order is placed by itself, and we have been alerted.";
+    /// The CA does not let us revoke the certificate: neither our account nor the certificate's key is taken for its owner's (RFC 8555 §7.6).
+    RevocationRefused "revocation_refused": Final, Operator,
+        "The CA does not take the revocation from us, and we have been alerted. Whoever has the private key can revoke the certificate with it, at the CA directly.";
+    /// The CA does not know the certificate that is to be revoked. A CA with many databases may come to know it yet.
+    CertificateUnknown "certificate_unknown": Heal, Operator,
+        "Nothing to do on your side: the CA does not know the certificate, and we have been alerted. The revocation is repeated by itself.";
 
     /// No connection to the DNS server, or no answer in time.
     DnsProviderUnreachable "dns_provider_unreachable": Heal, Operator,
@@ -184,16 +199,34 @@ failure_codes! {
     /// The zone, read back, does not show what was written.
     DnsProviderMismatch "dns_provider_mismatch": Heal, Operator,
         "Nothing to do on your side: our DNS server did not keep the validation record, and we have been alerted. The request is repeated by itself.";
+    /// A name server of ours does not show the value yet, though it was written.
+    PropagationUnseen "propagation_unseen": Heal, Operator,
+        "Nothing to do on your side: our name servers do not show the validation record yet, and we have been alerted. The look is repeated by itself.";
     /// The DNS server does not have the zone.
     ZoneMissingAtProvider "zone_missing_at_provider": Final, Customer,
         "Our DNS server no longer has the zone. Delete the zone here, import and verify it again, and request the certificate again.";
-    /// The zone was deleted here or is no longer verified (requirements section 6).
+    /// Control of the zone is no longer proven (requirements section 6).
     ZoneLost "zone_lost": Final, Customer,
         "The zone is no longer in this account or no longer verified. Import and verify it again, and request the certificate again.";
+    /// The zone was deleted here (requirements section 6).
+    ZoneDeleted "zone_deleted": Final, Customer,
+        "The zone was deleted from this account. Import and verify it again, and request the certificate again.";
+    /// The alias of a name under a delegated zone is missing or points elsewhere (requirements S3.71).
+    ChallengeCnameMissing "challenge_cname_missing": Heal, Customer,
+        "Set the CNAME records that the message names, in the DNS of the zone. They are looked for again by itself.";
+    /// The alias of a name could not be looked up.
+    ChallengeCnameUnknown "challenge_cname_unknown": Heal, Customer,
+        "Check that the name servers of the zone are up and DNSSEC is in order. The look-up is repeated by itself.";
+    /// Our resolver does not answer.
+    ResolverUnavailable "resolver_unavailable": Heal, Operator,
+        "Nothing to do on your side: our DNS resolver did not answer, and we have been alerted. The look-up is repeated by itself.";
 
     /// The plan no longer holds what is asked for (requirements section 6, downgrade).
     PlanForbids "plan_forbids": Final, Customer,
         "Your plan no longer includes this. Upgrade, or change the certificate, and request it again.";
+    /// The account is suspended (requirements section 6).
+    AccountSuspended "account_suspended": Heal, Customer,
+        "The account is suspended. Settle what is outstanding, or write to support; the request then goes on by itself.";
     /// The private key or the certificate request could not be made, sealed or opened.
     KeyUnavailable "key_unavailable": Heal, Operator,
         "Nothing to do on your side: the private key could not be prepared, and we have been alerted. The request is repeated by itself.";
@@ -206,6 +239,25 @@ failure_codes! {
 }
 
 impl FailureCode {
+    /// Whether the cause may be found by a look at the customer's DNS, or at what is left of the CA's limits.
+    pub const fn may_be_looked_into(self) -> bool {
+        matches!(
+            self,
+            Self::AcmeCaa
+                | Self::AcmeCompound
+                | Self::AcmeConnection
+                | Self::AcmeDns
+                | Self::AcmeIncorrectResponse
+                | Self::AcmeRateLimited
+                | Self::AcmeUnauthorized
+                | Self::AuthorizationTimeout
+                | Self::ChallengeCnameMissing
+                | Self::ChallengeCnameUnknown
+                | Self::OrderInvalid
+                | Self::PropagationUnseen
+        )
+    }
+
     /// Reads the name that [`Self::as_str`] writes.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|code| code.as_str() == text)

@@ -8,8 +8,9 @@ use super::Actor::{Customer, Nobody, Operator};
 use super::FailureClass::{Final, Heal};
 use super::*;
 
-/// The registry of ACME error types (RFC 8555 §9.7.4 and the documents that extend it), and what each means to an issuance.
-const REGISTRY: [(&str, FailureClass, Actor); 32] = [
+/// The registry of ACME error types (RFC 8555 §9.7.4 and the documents that extend it, as IANA had it in 2026), `invalidProfile` of a draft and `conflict` of Let's
+/// Encrypt's, and what each means to an issuance.
+const REGISTRY: [(&str, FailureClass, Actor); 34] = [
     ("accountDoesNotExist", Heal, Operator),
     ("alreadyReplaced", Heal, Nobody),
     ("alreadyRevoked", Final, Nobody),
@@ -17,6 +18,7 @@ const REGISTRY: [(&str, FailureClass, Actor); 32] = [
     ("autoRenewalCancellationInvalid", Heal, Operator),
     ("autoRenewalExpired", Heal, Operator),
     ("autoRenewalRevocationNotSupported", Final, Operator),
+    ("badAttestationStatement", Heal, Operator),
     ("badCSR", Final, Customer),
     ("badNonce", Heal, Nobody),
     ("badPublicKey", Heal, Operator),
@@ -24,6 +26,7 @@ const REGISTRY: [(&str, FailureClass, Actor); 32] = [
     ("badSignatureAlgorithm", Heal, Operator),
     ("caa", Final, Customer),
     ("compound", Heal, Customer),
+    ("conflict", Heal, Operator),
     ("connection", Heal, Customer),
     ("dns", Heal, Customer),
     ("externalAccountRequired", Heal, Operator),
@@ -45,8 +48,9 @@ const REGISTRY: [(&str, FailureClass, Actor); 32] = [
 ];
 
 /// What goes wrong on our side of ACME.
-const OURS: [(&str, FailureClass, Actor); 19] = [
+const OURS: [(&str, FailureClass, Actor); 28] = [
     ("acme_unknown_problem", Heal, Operator),
+    ("ca_budget_spent", Heal, Nobody),
     ("ca_unreachable", Heal, Nobody),
     ("ca_malformed_answer", Heal, Nobody),
     ("challenge_not_offered", Final, Customer),
@@ -56,12 +60,20 @@ const OURS: [(&str, FailureClass, Actor); 19] = [
     ("order_expired", Heal, Nobody),
     ("order_invalid", Heal, Nobody),
     ("certificate_rejected", Heal, Operator),
+    ("revocation_refused", Final, Operator),
+    ("certificate_unknown", Heal, Operator),
     ("dns_provider_unreachable", Heal, Operator),
     ("dns_provider_refused", Heal, Operator),
     ("dns_provider_mismatch", Heal, Operator),
+    ("propagation_unseen", Heal, Operator),
     ("zone_missing_at_provider", Final, Customer),
     ("zone_lost", Final, Customer),
+    ("zone_deleted", Final, Customer),
+    ("challenge_cname_missing", Heal, Customer),
+    ("challenge_cname_unknown", Heal, Customer),
+    ("resolver_unavailable", Heal, Operator),
     ("plan_forbids", Final, Customer),
+    ("account_suspended", Heal, Customer),
     ("key_unavailable", Heal, Operator),
     ("database_unavailable", Heal, Operator),
     ("internal", Heal, Operator),
@@ -180,6 +192,7 @@ fn a_failure_carries_what_its_code_says() {
     assert_eq!((failure.code, failure.class(), failure.retry_after), (FailureCode::AcmeRateLimited, Heal, wait));
     assert_eq!(failure.remedy(), FailureCode::AcmeRateLimited.remedy());
     assert_eq!(failure.to_string(), "acme_rate_limited: too many");
+    assert_eq!(failure.with_remedy("Wait until five.").remedy(), "Wait until five.");
 }
 
 proptest! {

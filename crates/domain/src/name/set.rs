@@ -59,6 +59,8 @@ pub struct InvalidName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameSet {
     names: Vec<DnsName>,
+    /// Where each stood in the request.
+    fields: Vec<NameField>,
 }
 
 impl NameSet {
@@ -108,9 +110,9 @@ impl NameSet {
         self.names.iter().any(DnsName::is_wildcard)
     }
 
-    /// The first name that is neither the zone's apex nor below it (requirements S3.12).
-    pub fn first_outside(&self, zone: &ZoneName) -> Option<&DnsName> {
-        self.names.iter().find(|name| !name.is_at_or_below(zone))
+    /// The names that are neither the zone's apex nor below it (requirements S3.12), and where they stood.
+    pub fn outside(&self, zone: &ZoneName) -> impl Iterator<Item = (NameField, &DnsName)> {
+        std::iter::zip(self.fields.iter().copied(), &self.names).filter(|(_, name)| !name.is_at_or_below(zone))
     }
 
     fn from_fields(fields: Vec<(NameField, DnsName)>) -> Result<Self, Vec<InvalidName>> {
@@ -120,7 +122,11 @@ impl NameSet {
             return Err(vec![InvalidName { field: NameField::Sans, error: NameError::TooManyNames }]);
         }
         let redundant: Vec<_> = fields.iter().filter_map(|(field, name)| redundancy(*field, name, &seen)).collect();
-        if redundant.is_empty() { Ok(Self { names: fields.into_iter().map(|(_, name)| name).collect() }) } else { Err(redundant) }
+        if !redundant.is_empty() {
+            return Err(redundant);
+        }
+        let (fields, names) = fields.into_iter().unzip();
+        Ok(Self { names, fields })
     }
 }
 
@@ -243,15 +249,16 @@ mod tests {
     }
 
     #[test]
-    fn the_first_name_outside_the_zone_is_found() {
+    fn the_names_outside_the_zone_are_found_where_they_stood() {
         let zone = ZoneName::parse("example.test", &development()).unwrap();
         let set = |sans: &[String]| {
             let wish = NameWish { domain: "app.example.test", sans, wildcard: false, include_base: true };
             NameSet::parse(&wish, &development()).unwrap()
         };
-        assert_eq!(set(&sans(&["example.test", "*.x.example.test"])).first_outside(&zone), None);
-        let outside = set(&sans(&["www.notexample.test"]));
-        assert_eq!(outside.first_outside(&zone).map(DnsName::as_str), Some("www.notexample.test"));
+        assert_eq!(set(&sans(&["example.test", "*.x.example.test"])).outside(&zone).count(), 0);
+        let outside = set(&sans(&["app.example.test", "www.notexample.test"]));
+        let found: Vec<_> = outside.outside(&zone).map(|(field, name)| (field.pointer(), name.as_str())).collect();
+        assert_eq!(found, [("/sans/1".to_owned(), "www.notexample.test")]);
         assert_eq!(outside.primary().as_str(), "app.example.test");
         assert_eq!(outside.sans().len(), 1);
         assert!(!outside.has_wildcard());

@@ -68,6 +68,11 @@ impl MasterKeys {
         &self.current.id
     }
 
+    /// Ids of the others, which only unwrap.
+    pub fn retired_ids(&self) -> impl Iterator<Item = &str> {
+        self.retired.iter().map(|key| key.id.as_str())
+    }
+
     /// Wraps a data key for its owner with the current master key.
     pub fn wrap(&self, data_key: &DataKey, owner: KeyOwner) -> Result<WrappedDataKey, SealError> {
         let associated = associated_data(owner, &self.current.id, data_key.id);

@@ -4,6 +4,7 @@ mod authority;
 mod chain;
 mod chain_check;
 mod csr;
+mod jws;
 mod key;
 mod openssl_command;
 mod seal;

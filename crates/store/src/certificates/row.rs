@@ -4,19 +4,27 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Nullable, Timestamptz};
+use diesel::sql_types::{Array, Bool, Jsonb, Nullable, Text, Timestamptz};
 use uuid::Uuid;
 use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::id::{CertificateId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::DnsName;
+use zonecert_domain::renewal::{AriWindow, RenewalBlock};
+use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 
-use super::{Certificate, KeyPolicy};
+use super::{Certificate, CurrentVersion, KeyPolicy, RenewalInfo, RequestedRevocation};
 use crate::StoreError;
 use crate::issuing::Environment;
 use crate::schema::{certificates, issuances, versions};
 
-/// Beside the certificate: its version in use and its live issuance, of which there is one at most.
+/// Identifier, serial number, fingerprint, issuer, first and last moment, names.
+type VersionColumns = (Uuid, String, String, String, DateTime<Utc>, DateTime<Utc>, Vec<String>);
+
+/// Start, end, explanation, and when the CA was asked.
+type RenewalInfoColumns = (Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<String>, Option<DateTime<Utc>>);
+
+/// Beside the certificate: its version in use with its revocation, and its live issuance, of which there is one at most.
 #[derive(Queryable)]
 pub(super) struct Row {
     id: Uuid,
@@ -29,15 +37,19 @@ pub(super) struct Row {
     key_policy: String,
     auto_renew: bool,
     status: String,
-    current_version: Option<Uuid>,
+    version: Option<VersionColumns>,
+    revocation: Option<serde_json::Value>,
     downloadable: bool,
     issued_at: Option<DateTime<Utc>>,
     expires_at: Option<DateTime<Utc>>,
     next_renewal_at: Option<DateTime<Utc>>,
+    renewal_blocked_by: Option<String>,
+    renewal_info: RenewalInfoColumns,
     next_attempt_at: Option<DateTime<Utc>>,
     last_error: Option<serde_json::Value>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    names: Vec<String>,
 }
 
 /// All certificates of the account that were not deleted.
@@ -46,9 +58,17 @@ pub(super) fn query(account: Uuid) -> _ {
     let downloadable: SqlLiteral<Bool> = sql("coalesce(versions.revoked_at IS NULL AND now() <= versions.not_after, false)");
     let next_attempt_at: SqlLiteral<Nullable<Timestamptz>> =
         sql("CASE WHEN certificates.status <> 'validating' THEN issuances.next_wake_at END");
+    let revocation: SqlLiteral<Nullable<Jsonb>> = sql("(SELECT
+            jsonb_build_object('requested_at', revocations.created_at, 'reason', revocations.reason, 'status', revocations.status)
+        FROM revocations WHERE revocations.certificate_id = certificates.id AND revocations.version_id = certificates.current_version_id
+        ORDER BY revocations.created_at DESC LIMIT 1)");
+    let names: SqlLiteral<Array<Text>> = sql("ARRAY(SELECT certificate_names.name FROM certificate_names
+        WHERE certificate_names.certificate_id = certificates.id ORDER BY certificate_names.position)");
+    // Written out: a value that is bound keeps a statement that is planned once from the index of live issuances.
+    let is_active: SqlLiteral<Bool> = sql("issuances.status = 'active'");
     certificates::table
         .left_join(versions::table.on(certificates::current_version_id.eq(versions::id.nullable())))
-        .left_join(issuances::table.on(issuances::certificate_id.eq(certificates::id).and(issuances::status.eq("active"))))
+        .left_join(issuances::table.on(issuances::certificate_id.eq(certificates::id).and(is_active)))
         .filter(certificates::account_id.eq(account).and(certificates::deleted_at.is_null()))
         .select((
             certificates::id,
@@ -61,15 +81,33 @@ pub(super) fn query(account: Uuid) -> _ {
             certificates::key_policy,
             certificates::auto_renew,
             certificates::status,
-            certificates::current_version_id,
+            (
+                versions::id,
+                versions::serial,
+                versions::fingerprint_sha256,
+                versions::issuer,
+                versions::not_before,
+                versions::not_after,
+                versions::names,
+            )
+                .nullable(),
+            revocation,
             downloadable,
             certificates::issued_at,
             certificates::expires_at,
             certificates::next_renewal_at,
+            certificates::renewal_blocked_by,
+            (
+                certificates::renewal_info_start,
+                certificates::renewal_info_end,
+                certificates::renewal_info_explanation_url,
+                certificates::renewal_info_checked_at,
+            ),
             next_attempt_at,
             certificates::last_error,
             certificates::created_at,
             certificates::updated_at,
+            names,
         ))
 }
 
@@ -80,17 +118,18 @@ pub(super) fn holds_slot() -> _ {
     certificates::source.eq("managed").and(certificates::deleted_at.is_null()).and(certificates::status.eq_any(states))
 }
 
-fn slot_states() -> Vec<&'static str> {
+pub(super) fn slot_states() -> Vec<&'static str> {
     CertificateStatus::ALL.into_iter().filter(|status| status.holds_slot()).map(CertificateStatus::as_str).collect()
 }
 
 impl Row {
-    pub(super) fn id(&self) -> Uuid {
-        self.id
-    }
-
-    pub(super) fn into_certificate(self, names: Vec<DnsName>) -> Result<Certificate, StoreError> {
+    pub(super) fn into_certificate(self) -> Result<Certificate, StoreError> {
         let corrupt = StoreError::corrupt;
+        let names = self.names.iter().map(|name| DnsName::from_stored(name).map_err(|_| corrupt("certificate_names.name", name.clone())));
+        let names = names.collect::<Result<Vec<_>, _>>()?;
+        if names.is_empty() {
+            return Err(corrupt("certificate_names.name", "no row".to_owned()));
+        }
         Ok(Certificate {
             id: CertificateId(self.id),
             zone: self.zone.map(ZoneId),
@@ -104,15 +143,46 @@ impl Row {
             key_policy: KeyPolicy::parse(&self.key_policy).ok_or_else(|| corrupt("certificates.key_policy", self.key_policy))?,
             auto_renew: self.auto_renew,
             status: CertificateStatus::parse(&self.status).ok_or_else(|| corrupt("certificates.status", self.status))?,
-            current_version: self.current_version.map(VersionId),
+            current_version: self.version.map(read_version),
+            revocation: self.revocation.map(read_revocation).transpose()?,
             downloadable: self.downloadable,
             issued_at: self.issued_at,
             expires_at: self.expires_at,
             next_renewal_at: self.next_renewal_at,
+            renewal_blocked_by: self.renewal_blocked_by.map(read_block).transpose()?,
+            renewal_info: read_renewal_info(self.renewal_info),
             next_attempt_at: self.next_attempt_at,
             last_error: self.last_error,
             created_at: self.created_at,
             updated_at: self.updated_at,
         })
     }
+}
+
+fn read_version((id, serial, fingerprint_sha256, issuer, not_before, not_after, names): VersionColumns) -> CurrentVersion {
+    CurrentVersion { id: VersionId(id), serial, fingerprint_sha256, issuer, not_before, not_after, names }
+}
+
+fn read_revocation(value: serde_json::Value) -> Result<RequestedRevocation, StoreError> {
+    #[derive(serde::Deserialize)]
+    struct Columns {
+        requested_at: DateTime<Utc>,
+        reason: i32,
+        status: RevocationStatus,
+    }
+
+    let text = value.to_string();
+    let corrupt = || StoreError::corrupt("revocations", text.clone());
+    let columns: Columns = serde_json::from_value(value).map_err(|_| corrupt())?;
+    let reason = RevocationReason::from_number(columns.reason).ok_or_else(corrupt)?;
+    Ok(RequestedRevocation { requested_at: columns.requested_at, reason, status: columns.status })
+}
+
+fn read_block(text: String) -> Result<RenewalBlock, StoreError> {
+    RenewalBlock::parse(&text).ok_or_else(|| StoreError::corrupt("certificates.renewal_blocked_by", text))
+}
+
+/// None where the CA suggests nothing.
+fn read_renewal_info((start, end, explanation_url, checked_at): RenewalInfoColumns) -> Option<RenewalInfo> {
+    Some(RenewalInfo { window: AriWindow { start: start?, end: end? }, explanation_url, checked_at })
 }

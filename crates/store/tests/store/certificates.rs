@@ -5,11 +5,14 @@ use serde_json::json;
 use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::id::VersionId;
 use zonecert_domain::key::KeyAlgorithm;
+use zonecert_domain::renewal::ZoneStanding;
 use zonecert_pki::PrivateKey;
 use zonecert_store::StoreError;
 use zonecert_store::certificates::{self, Certificate, DOMAIN_KEY, KeyPolicy};
 use zonecert_store::issuing::{self, Issued, Outcome};
+use zonecert_store::zones::ZoneMode;
 
+use crate::database::Role;
 use crate::world::{Requested, World, now};
 
 async fn get(world: &World, requested: Requested) -> Certificate {
@@ -131,15 +134,12 @@ async fn a_certificate_that_is_issued_has_its_version_its_dates_and_no_error() {
     for (number, days, status) in [(1, 90, "issued"), (2, -1, "expired")] {
         let not_after = DateTime::from_timestamp((now() + TimeDelta::days(days)).timestamp(), 0).unwrap();
         let version = insert_version(&world, requested, number, not_after, false).await;
-        let next_renewal_at = (number == 1).then(|| not_after - TimeDelta::days(30));
-        let issued = Issued { version, not_after, next_renewal_at };
+        let issued = Issued { version, not_after };
         world.worker.tenant_write(account, async |conn| issuing::record_issued(conn, account, certificate, issued).await).await.unwrap();
         let read = get(&world, requested).await;
-        assert_eq!((read.status.as_str(), read.current_version, read.last_error), (status, Some(version), None));
-        assert_eq!((read.expires_at, read.next_renewal_at, read.downloadable), (Some(not_after), next_renewal_at, number == 1));
+        assert_eq!((read.status.as_str(), read.current_version.map(|version| version.id), read.last_error), (status, Some(version), None));
+        assert_eq!((read.expires_at, read.downloadable), (Some(not_after), number == 1));
         assert!((now() - read.issued_at.unwrap()).abs() < TimeDelta::minutes(1));
-        let due = format!("SELECT renewal_due_at IS NOT DISTINCT FROM next_renewal_at FROM certificates WHERE id = '{}'", certificate.0);
-        assert!(world.database.value::<bool>(&due).await);
     }
 }
 
@@ -152,8 +152,8 @@ async fn an_issuance_is_asked_for_what_the_certificate_says_now() {
     let subject = async || world.worker.tenant(account, async |conn| issuing::get_subject(conn, account, certificate).await).await.unwrap();
     let first = subject().await;
     assert_eq!(
-        (&*first.zone, first.zone_verified, first.deleted, first.key_policy, first.auto_renew),
-        (&*tenant.zone_name, true, false, KeyPolicy::Rotate, true)
+        (&*first.zone, first.zone_standing, first.deleted, first.key_policy, first.auto_renew),
+        (&*tenant.zone_name, ZoneStanding::Verified, false, KeyPolicy::Rotate, true)
     );
     assert_eq!((first.names, first.key_algorithm), (vec![format!("app.{}", tenant.zone_name)], KeyAlgorithm::EcdsaP256));
     assert_eq!((first.environment, first.account.id), (issuing::Environment::Production, account));
@@ -164,8 +164,34 @@ async fn an_issuance_is_asked_for_what_the_certificate_says_now() {
         .await;
     world.database.run("UPDATE zones SET deleted_at = now()").await;
     let second = subject().await;
-    assert_eq!((second.key_policy, second.auto_renew, second.deleted, second.zone_verified), (KeyPolicy::Keep, false, true, false));
+    assert_eq!(
+        (second.key_policy, second.auto_renew, second.deleted, second.zone_standing),
+        (KeyPolicy::Keep, false, true, ZoneStanding::Deleted)
+    );
     assert_eq!(second.environment, issuing::Environment::Staging);
-    world.database.run("UPDATE zones SET deleted_at = NULL, status = 'lost'").await;
-    assert!(!subject().await.zone_verified);
+    world.database.run("UPDATE zones SET deleted_at = NULL, status = 'lost', mode = 'delegated'").await;
+    let third = subject().await;
+    assert_eq!((third.zone_standing, third.zone_mode, third.zone_id), (ZoneStanding::Lost, ZoneMode::Delegated, tenant.zone));
+}
+
+#[tokio::test]
+async fn reading_in_one_round_trip_sees_the_tenants_own_and_leaves_no_tenant_behind() {
+    let world = World::new().await;
+    let (mine, theirs) = (world.tenant().await, world.tenant().await);
+    let (my_certificate, their_certificate) = (world.certificate(&mine, "a").await, world.certificate(&theirs, "b").await);
+    // One connection, so that whatever a read leaves behind is found by the next.
+    let one = world.database.store(Role::Api, 1);
+    // PostgreSQL plans a prepared statement anew for its first five runs, and may keep a plan from then on.
+    for _ in 0..8 {
+        let read = certificates::read_certificate(&one, mine.account, my_certificate).await.unwrap();
+        assert_eq!((read.id, read.names.len()), (my_certificate, 1));
+        let foreign = certificates::read_certificate(&one, mine.account, their_certificate).await;
+        assert!(matches!(foreign, Err(StoreError::NotFound)), "{foreign:?}");
+        let nobody = one.platform(async |conn| certificates::get_certificate(conn, mine.account, my_certificate).await).await;
+        assert!(matches!(nobody, Err(StoreError::NotFound)), "a tenant was left behind: {nobody:?}");
+    }
+    let transaction =
+        one.tenant(mine.account, async |conn| certificates::get_certificate(conn, mine.account, my_certificate).await).await.unwrap();
+    let question = certificates::read_certificate(&one, mine.account, my_certificate).await.unwrap();
+    assert_eq!(format!("{transaction:?}"), format!("{question:?}"));
 }

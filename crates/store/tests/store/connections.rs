@@ -1,22 +1,21 @@
 //! What becomes of transactions and of the pool when connections are lost or their users go away.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::sql_types::Integer;
 use diesel_async::RunQueryDsl;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Barrier, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
 use zonecert_devstack::wait;
 use zonecert_domain::id::AccountId;
-use zonecert_store::{Connection, Store, StoreError};
+use zonecert_store::{Connection, Store, StoreError, api_tokens};
 
 use crate::database::{Database, Role};
-use crate::world::World;
+use crate::line::Line;
+use crate::world::{World, now};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -178,6 +177,63 @@ async fn panics(conn: &mut Connection) -> Result<(), StoreError> {
     panic!("on purpose, with {changed} rows changed");
 }
 
+/// A question that is one statement, and finds nothing.
+async fn ask(store: &Store) -> Result<(), StoreError> {
+    api_tokens::read_usable(store, &[0; 32], now()).await.map(|found| assert!(found.is_none()))
+}
+
+#[tokio::test]
+async fn questions_share_a_few_connections_beside_the_pool() {
+    let database = Database::migrated().await;
+    let store = database.store(Role::Api, 1);
+    let (used_up, answered) = (oneshot::channel(), oneshot::channel());
+    let uses_the_pool = store.platform(async |_| {
+        used_up.0.send(()).unwrap();
+        answered.1.await.unwrap();
+        Ok::<_, StoreError>(())
+    });
+    let ask_all_at_once = async {
+        used_up.1.await.unwrap();
+        futures::future::try_join_all((0..100).map(|_| ask(&store))).await.unwrap();
+        answered.0.send(()).unwrap();
+    };
+    let (used, ()) = tokio::join!(uses_the_pool, ask_all_at_once);
+    used.unwrap();
+    assert_eq!(sessions(&database, "true").await, 2, "one of the pool, and one of this thread");
+}
+
+#[tokio::test]
+async fn a_question_whose_connection_is_lost_is_asked_again() {
+    let database = Database::migrated().await;
+    let mut line = Line::to(database.stack.postgres.port()).await;
+    let store = line.store(&database, 1, SOON);
+    ask(&store).await.unwrap();
+    for _ in 0..3 {
+        line.cut().await;
+        line.mend().await;
+        futures::future::try_join_all((0..20).map(|_| ask(&store))).await.unwrap();
+    }
+    line.cut().await;
+    let gone = ask(&store).await;
+    assert!(matches!(gone, Err(StoreError::Unavailable(_))), "{gone:?}");
+    line.mend().await;
+    ask(&store).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_answers_nobody_is_unavailable_to_all_who_ask_at_the_same_time() {
+    let database = Database::migrated().await;
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let url = database.url(Role::Api).replace(&format!(":{}/", database.stack.postgres.port()), &format!(":{port}/"));
+    let store = Store::open(&url, 1, IMPATIENT).unwrap();
+    // One after the other, the last would be answered after twice a hundred times the patience.
+    let all = futures::future::join_all((0..100).map(|_| ask(&store)));
+    for gone in tokio::time::timeout(SOON, all).await.unwrap() {
+        assert!(matches!(gone, Err(StoreError::Unavailable(_))), "{gone:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_pool_that_is_used_up_is_unavailable() {
     let database = Database::migrated().await;
@@ -224,48 +280,4 @@ async fn the_account_of_a_transaction_is_gone_with_it() {
         assert!(matches!(store.platform(async |conn| get(conn).await).await, Err(StoreError::NotFound)));
     }
     assert_eq!(sessions(&world.database, "true").await, 1 + 1, "the pool of this test and that of its world");
-}
-
-/// A line to the server that can be cut, as when the server stops or a firewall forgets.
-struct Line {
-    address: SocketAddr,
-    server: SocketAddr,
-    carrier: Option<JoinHandle<()>>,
-}
-
-impl Line {
-    async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let (address, server) = (listener.local_addr().unwrap(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        Self { address, server, carrier: Some(tokio::spawn(carry(listener, server))) }
-    }
-
-    fn store(&self, database: &Database, connections: u32, patience: Duration) -> Store {
-        let url = database.url(Role::Api).replace(&format!(":{}/", self.server.port()), &format!(":{}/", self.address.port()));
-        Store::open(&url, connections, patience).unwrap()
-    }
-
-    /// Ends every connection and takes no new one.
-    async fn cut(&mut self) {
-        let carrier = self.carrier.take().unwrap();
-        carrier.abort();
-        assert!(carrier.await.unwrap_err().is_cancelled());
-    }
-
-    async fn mend(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.carrier = Some(tokio::spawn(carry(listener, self.server)));
-    }
-}
-
-async fn carry(listener: TcpListener, server: SocketAddr) {
-    let mut links = JoinSet::new();
-    loop {
-        let (mut near, _) = listener.accept().await.unwrap();
-        links.spawn(async move {
-            let mut far = TcpStream::connect(server).await.unwrap();
-            // Whatever ends the one side ends the other.
-            drop(copy_bidirectional(&mut near, &mut far).await);
-        });
-    }
 }

@@ -3,8 +3,9 @@
 use uuid::Uuid;
 use zonecert_domain::id::{AccountId, KeyVersionId};
 use zonecert_domain::key::KeyAlgorithm;
+use zonecert_domain::revocation::RevocationReason;
 use zonecert_pki::{MasterKeys, PrivateKey, SealError};
-use zonecert_store::{StoreError, private_keys};
+use zonecert_store::{StoreError, private_keys, revocations};
 
 use crate::world::{Requested, World};
 
@@ -121,7 +122,7 @@ async fn a_certificates_key_is_made_once_and_named_like_it() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_kept_is_the_newest_of_its_algorithm_that_was_not_destroyed() {
+async fn a_key_that_is_kept_is_the_newest_that_was_not_destroyed() {
     let world = World::new().await;
     let requested = world.requested().await;
     let account = requested.account;
@@ -131,12 +132,34 @@ async fn a_key_that_is_kept_is_the_newest_of_its_algorithm_that_was_not_destroye
     }
     let key: String = world.database.value("SELECT DISTINCT private_key_id::text FROM key_versions").await;
     let key = zonecert_domain::id::KeyId(key.parse::<Uuid>().unwrap());
-    let newest = async |algorithm| {
-        let found = world.worker.tenant(account, async |conn| private_keys::find_newest_key_version(conn, account, key, algorithm).await);
+    let newest = async || {
+        let found = world.worker.tenant(account, async |conn| private_keys::find_newest_key_version(conn, account, key).await);
         found.await.unwrap()
     };
-    assert_eq!(newest(KeyAlgorithm::EcdsaP256).await, Some(made[2]));
-    assert_eq!(newest(KeyAlgorithm::Rsa2048).await, None);
+    assert_eq!(newest().await, Some(made[2]));
     world.database.run(&format!("UPDATE key_versions SET sealed = NULL, destroyed_at = now() WHERE id = '{}'", made[2].0)).await;
-    assert_eq!(newest(KeyAlgorithm::EcdsaP256).await, Some(made[1]));
+    assert_eq!(newest().await, Some(made[1]));
+}
+
+#[tokio::test]
+async fn a_key_that_others_may_have_is_not_kept() {
+    let world = World::new().await;
+    let issued = world.issued(&world.tenant().await, "app").await;
+    let Requested { account, certificate, .. } = issued.requested;
+    let key: String = world.database.value("SELECT private_key_id::text FROM key_versions").await;
+    let key = zonecert_domain::id::KeyId(key.parse::<Uuid>().unwrap());
+    let newest = async || {
+        let found = world.worker.tenant(account, async |conn| private_keys::find_newest_key_version(conn, account, key).await);
+        found.await.unwrap()
+    };
+    assert!(newest().await.is_some());
+    for (reason, kept) in [(RevocationReason::Superseded, true), (RevocationReason::KeyCompromise, false)] {
+        world.database.run("DELETE FROM revocations").await;
+        let request = async |conn: &mut _| revocations::request(conn, account, certificate, reason, "user_1").await;
+        assert_eq!(world.api.tenant_write(account, request).await.unwrap(), 1);
+        assert_eq!(newest().await.is_some(), kept, "{reason:?}");
+        // Whatever has become of the wish.
+        world.database.run("UPDATE revocations SET status = 'failed', next_attempt_at = NULL, finished_at = now()").await;
+        assert_eq!(newest().await.is_some(), kept, "{reason:?}");
+    }
 }

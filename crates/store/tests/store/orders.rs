@@ -7,7 +7,7 @@ use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::order::{OrderEvent, OrderStatus, OrderTiming};
 use zonecert_pki::PrivateKey;
 use zonecert_store::issuances::Lease;
-use zonecert_store::orders::{self, AuthorizationStatus, NewAuthorization, Order, OrderChange};
+use zonecert_store::orders::{self, AuthorizationStatus, NewAuthorization, NewOrder, Order, OrderChange};
 use zonecert_store::{StoreError, acme_accounts};
 
 use crate::outcome::{Outcome, attempt};
@@ -148,7 +148,8 @@ async fn an_order_that_is_over_frees_its_issuance_for_another() {
     let Requested { account, certificate, issuance } = requested;
     let another = async || {
         let names = ["app.example.test".to_owned()];
-        world.held(&lease, async |conn| orders::insert_order(conn, account, issuance, certificate, DIRECTORY, &names).await).await
+        let new = NewOrder { issuance, certificate, directory_url: DIRECTORY, names: &names, replaces: None };
+        world.held(&lease, async |conn| orders::insert_order(conn, account, &new).await).await
     };
     let refused = another().await;
     assert!(matches!(&refused, Err(error) if error.is_constraint("orders_issuance_id_live_key")), "{refused:?}");

@@ -133,17 +133,18 @@ impl Rows<'_> {
 
     /// `None` when the role has the privilege, at least on the columns that [`Self::harmless_change`] names; else how it is refused.
     async fn granted(&self, table: &str, privilege: &str) -> Option<Outcome> {
-        let check = if privilege == "UPDATE" { "has_any_column_privilege" } else { "has_table_privilege" };
+        // Whoever may read one column may count the rows.
+        let check = if ["SELECT", "UPDATE"].contains(&privilege) { "has_any_column_privilege" } else { "has_table_privilege" };
         let granted: bool = self.database.value(&format!("SELECT {check}('{}', '{table}', '{privilege}')", self.role.name())).await;
         (!granted).then_some(Outcome::NoGrant)
     }
 
-    /// Sets a column that the role may change to what it is; any column where it may change none.
+    /// Sets a column that the role may change, and read if there is one of these, to what it is; any column where it may change none.
     async fn harmless_change(&self, table: &str) -> String {
         let columns = format!(
             "SELECT attname::text FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped
-             ORDER BY has_column_privilege('{}', attrelid, attnum, 'UPDATE') DESC, attnum",
-            self.role.name()
+             ORDER BY has_column_privilege('{role}', attrelid, attnum, 'UPDATE') DESC, has_column_privilege('{role}', attrelid, attnum, 'SELECT') DESC, attnum",
+            role = self.role.name()
         );
         let column = self.database.column::<String>(&columns).await.swap_remove(0);
         format!("{column} = {column}")

@@ -42,3 +42,16 @@ INSERT INTO versions (id, account_id, certificate_id, number, source, order_id, 
         now(), now() + interval '90 days' FROM kinds;
 UPDATE certificates SET current_version_id = pg_temp.id('version used') WHERE id = pg_temp.id('certificate used');
 INSERT INTO events (account_id, number, level, event, message) VALUES (pg_temp.me(), 1, 'info', 'order_begun', 'asking the CA');
+INSERT INTO email_tokens (id, account_id, user_id, purpose, email, token_sha256, expires_at)
+    VALUES (pg_temp.id('email token'), pg_temp.me(), pg_temp.id('user used'), 'verify_email', 'used@test', pg_temp.bytes('email token'), now() + interval '1 day');
+INSERT INTO invitations (id, account_id, email, role, token_sha256, invited_by, expires_at)
+    VALUES (pg_temp.id('invitation'), pg_temp.me(), 'guest@test', 'member', pg_temp.bytes('invitation'), pg_temp.id('user used'), now() + interval '1 day');
+INSERT INTO mails (id, account_id, recipient, template, data_key_id, sealed)
+    VALUES (pg_temp.id('mail'), pg_temp.me(), 'used@test', 'verify_email', pg_temp.id('data key used'), '\x00');
+INSERT INTO revocations (id, account_id, certificate_id, version_id, order_id, certificate_der, not_after, reason, requested_by)
+    VALUES (pg_temp.id('revocation'), pg_temp.me(), pg_temp.id('certificate used'), pg_temp.id('version used'), pg_temp.id('order used'), '\x00',
+        now() + interval '90 days', 0, 'system');
+INSERT INTO idempotency_keys (account_id, key, caller, request_sha256, status, body)
+    VALUES (pg_temp.me(), 'once', 'POST /api/v1/certificates', pg_temp.bytes('request'), 202, '\x7b7d');
+INSERT INTO zone_records (id, account_id, zone_id, name, record_type, ttl_seconds, contents)
+    VALUES (pg_temp.id('zone record'), pg_temp.me(), pg_temp.id('zone used'), 'www.used.test', 'A', 300, '{192.0.2.1}');

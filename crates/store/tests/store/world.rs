@@ -3,21 +3,24 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
+use uuid::Uuid;
 use zonecert_devstack::unique_label;
-use zonecert_domain::id::{AccountId, CertificateId, IssuanceId, KeyVersionId, OrderId, ZoneId};
-use zonecert_domain::issuance::IssuanceReason;
+use zonecert_domain::id::{AccountId, CertificateId, IssuanceId, KeyVersionId, OrderId, VersionId, ZoneId};
+use zonecert_domain::issuance::{IssuanceEvent, IssuanceReason};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::{NamePolicy, NameSet, NameWish};
-use zonecert_domain::plan::Plan;
+use zonecert_domain::order::OrderEvent;
 use zonecert_domain::zone_name::ZoneName;
-use zonecert_pki::{MasterKeys, PrivateKey};
+use zonecert_pki::{CertificateChain, MasterKeys, PrivateKey};
 use zonecert_store::certificates::{self, KeyPolicy, NewCertificate, NewName};
 use zonecert_store::issuances::{self, Issuance, Lease};
-use zonecert_store::issuing::Environment;
+use zonecert_store::issuing::{self, Environment};
+use zonecert_store::orders::{self, NewOrder, OrderChange};
 use zonecert_store::pool::TransactionBody;
 use zonecert_store::zones::ZoneMode;
-use zonecert_store::{Connection, Store, StoreError, accounts, data_keys, orders, private_keys, zones};
+use zonecert_store::{Connection, Store, StoreError, accounts, data_keys, private_keys, versions, zones};
 
 use crate::database::{Database, Role};
 
@@ -47,6 +50,16 @@ pub(crate) struct Requested {
     pub(crate) issuance: IssuanceId,
 }
 
+/// A certificate that was issued, with its one version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Issued {
+    pub(crate) requested: Requested,
+    pub(crate) order: OrderId,
+    pub(crate) version: VersionId,
+    pub(crate) key_version: KeyVersionId,
+    pub(crate) not_after: DateTime<Utc>,
+}
+
 /// A job of the queue.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Job {
@@ -69,7 +82,7 @@ impl World {
         let zone_name = format!("{}.test", unique_label());
         let name = ZoneName::from_stored(&zone_name).unwrap();
         let made = self.api.tenant(account, async |conn| {
-            accounts::insert_account(conn, account, "Tenant", Plan::Elite).await?;
+            accounts::insert_account(conn, account, "Tenant").await?;
             data_keys::insert_data_key(conn, &self.masters, account).await?;
             let zone = zones::insert_zone(conn, account, &name, ZoneMode::Hosted, "proof").await?;
             zones::mark_verified(conn, account, zone.id).await
@@ -137,7 +150,13 @@ impl World {
     pub(crate) async fn begin_order(&self, requested: Requested, lease: &Lease) -> (OrderId, Issuance) {
         let order = self.held(lease, async |conn| {
             let Requested { account, certificate, issuance } = requested;
-            orders::insert_order(conn, account, issuance, certificate, DIRECTORY, &["app.example.test".to_owned()]).await
+            let names = ["app.example.test".to_owned()];
+            orders::insert_order(
+                conn,
+                account,
+                &NewOrder { issuance, certificate, directory_url: DIRECTORY, names: &names, replaces: None },
+            )
+            .await
         });
         (order.await.unwrap(), self.issuance(requested).await)
     }
@@ -174,6 +193,48 @@ impl World {
         stored.await.unwrap()
     }
 
+    /// A certificate whose first issuance has just succeeded, with a key of its own.
+    pub(crate) async fn issued(&self, tenant: &Tenant, label: &str) -> Issued {
+        let requested = self.request(tenant, label).await;
+        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let key_version = self.key_version(requested, &key).await;
+        self.issue_with(requested, &key, key_version).await
+    }
+
+    /// Has the first issuance of a certificate succeed, with this key.
+    pub(crate) async fn issue_with(&self, requested: Requested, key: &PrivateKey, key_version: KeyVersionId) -> Issued {
+        let Requested { account, certificate, .. } = requested;
+        let chain = chain(key);
+        let not_after = chain.not_after();
+        let lease = self.lease(requested).await;
+        let (order, _) = self.begin_order(requested, &lease).await;
+        self.finalize(order, key_version).await;
+        let stored = self.held(&lease, async |conn| {
+            let version = versions::insert_issued_version(conn, account, certificate, order, key_version, &chain).await?;
+            let live = issuances::get_issuance(conn, account, requested.issuance).await?.live_order.unwrap();
+            orders::advance(conn, account, &live, OrderEvent::Issued, OrderChange::default(), None).await?;
+            issuances::end(conn, &lease, IssuanceEvent::Succeeded, None).await?;
+            issuing::record_issued(conn, account, certificate, issuing::Issued { version, not_after }).await?;
+            Ok(version)
+        });
+        Issued { requested, order, version: stored.await.unwrap(), key_version, not_after }
+    }
+
+    /// Brings an order to where the CA has been sent its request.
+    pub(crate) async fn finalize(&self, order: OrderId, key_version: KeyVersionId) {
+        let acme_account = Uuid::now_v7();
+        self.database
+            .run(&format!(
+                "INSERT INTO platform_data_keys (id, master_key_id, wrapped) VALUES ('{acme_account}', 'test', '');
+                 INSERT INTO acme_accounts (id, directory_url, account_url, data_key_id, sealed_credentials, lost_at)
+                     VALUES ('{acme_account}', '{DIRECTORY}', 'https://ca.test/account/1', '{acme_account}', '', now());
+                 UPDATE orders SET status = 'finalizing', url = 'https://ca.test/order/' || id, acme_account_id = '{acme_account}', csr = '', key_version_id = '{}'
+                     WHERE id = '{}'",
+                key_version.0, order.0
+            ))
+            .await;
+    }
+
     /// The jobs of an issuance, in the order of their numbers.
     pub(crate) async fn jobs(&self, requested: Requested) -> Vec<Job> {
         let query = "SELECT idempotency_key, status, convert_from(job, 'UTF8'), extract(epoch FROM run_at)::float8 FROM apalis.jobs
@@ -186,6 +247,11 @@ impl World {
             run_at: DateTime::UNIX_EPOCH + TimeDelta::from_std(Duration::from_secs_f64(row.get(3))).unwrap(),
         };
         rows.iter().map(read).collect()
+    }
+
+    /// Runs a statement past the triggers, which keep what is past as it was.
+    pub(crate) async fn run_replica(&self, statement: &str) {
+        self.database.run(&format!("SET session_replication_role = replica; {statement}; RESET session_replication_role")).await;
     }
 
     /// Changes the row of an issuance behind everybody's back: `lease_expires_at = now()`.
@@ -204,6 +270,13 @@ impl Requested {
     pub(crate) fn job_key(&self, number: u32) -> String {
         format!("{}:{number}", self.issuance.0)
     }
+}
+
+/// A self-signed certificate for this key: valid from 1975 to 4096.
+pub(crate) fn chain(key: &PrivateKey) -> CertificateChain {
+    let signer = KeyPair::from_pem(&key.to_pkcs8_pem().unwrap()).unwrap();
+    let params = CertificateParams::new(["app.example.test".to_owned()]).unwrap();
+    CertificateChain::parse_pem(&params.self_signed(&signer).unwrap().pem()).unwrap()
 }
 
 /// When an issuance gives up that begins now.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use instant_acme::{Account, AccountCredentials, NewAccount};
+use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -15,23 +15,26 @@ use zonecert_store::{Store, StoreError};
 
 use super::failure::{About, classify, from_store};
 use super::http::{AcmeHttp, recorded};
+use super::renewal_info::Offer;
 use super::{AcmeSettings, AcmeSettingsError};
 
 /// How long a directory is used before it is fetched again: a CA may move its URLs.
-const DIRECTORY_LIFE: Duration = Duration::from_hours(1);
+pub(super) const DIRECTORY_LIFE: Duration = Duration::from_hours(1);
 
 /// How soon that is tried again when it failed. Until then the old directory serves.
-const DIRECTORY_RETRY: Duration = Duration::from_mins(1);
+pub(super) const DIRECTORY_RETRY: Duration = Duration::from_mins(1);
 
 /// A CA as we use it. One for all orders there: it holds the connections and the account.
 pub struct AcmeDirectory {
     settings: AcmeSettings,
-    http: AcmeHttp,
+    pub(super) http: AcmeHttp,
     store: Store,
     masters: Arc<MasterKeys>,
     current: Mutex<Current>,
     /// How often no account could be had. Read before waiting for `current`.
     failures: AtomicU64,
+    /// Where it tells when to renew.
+    pub(super) renewal_info: Mutex<Option<Offer>>,
 }
 
 #[derive(Default)]
@@ -51,12 +54,16 @@ impl AcmeDirectory {
     /// The CA of these settings; `store` is the worker's. Asks nobody anything: the account is loaded or made at its first use.
     pub fn new(settings: AcmeSettings, store: Store, masters: Arc<MasterKeys>) -> Result<Self, AcmeSettingsError> {
         let http = AcmeHttp::new(&settings)?;
-        Ok(Self { settings, http, store, masters, current: Mutex::default(), failures: AtomicU64::new(0) })
+        Ok(Self { settings, http, store, masters, current: Mutex::default(), failures: AtomicU64::new(0), renewal_info: Mutex::default() })
     }
 
     /// Which directory it is: what an order is stored with.
     pub fn directory_url(&self) -> &str {
         &self.settings.directory_url
+    }
+
+    pub(super) fn http(&self) -> &AcmeHttp {
+        &self.http
     }
 
     /// Our account. Loaded or made by one call at a time; the others wait for what comes of it.
@@ -113,8 +120,10 @@ impl AcmeDirectory {
         let contact = self.settings.contact.as_ref().map(|email| format!("mailto:{}", email.as_str()));
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
         let wanted = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+        let external = self.settings.external_account.as_ref();
+        let external = external.map(|account| ExternalAccountKey::new(account.key_id.clone(), &account.mac_key));
         let builder = Account::builder_with_http(Box::new(self.http.clone()));
-        let (created, answer) = recorded(builder.create(&wanted, self.settings.directory_url.clone(), None)).await;
+        let (created, answer) = recorded(builder.create(&wanted, self.settings.directory_url.clone(), external.as_ref())).await;
         let (client, credentials) = created.map_err(|error| classify(&error, &answer, About::Directory))?;
         // From here to the commit a crash would lose the account, which nothing hangs on yet.
         let credentials = Zeroizing::new(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use instant_acme::{AuthorizationHandle, ChallengeStatus, ChallengeType, Error, Identifier};
+use instant_acme::{AuthorizationHandle, CertificateIdentifier, ChallengeStatus, ChallengeType, Error, Identifier};
 use uuid::Uuid;
 use zonecert_domain::failure::{Failure, FailureCode};
 
@@ -87,17 +87,28 @@ pub struct Authorization {
 impl AcmeDirectory {
     /// Places an order for these names (RFC 8555 §7.4), A-labels, a wildcard with its `*.`. Each call makes another order.
     pub async fn new_order(&self, names: &[impl AsRef<str> + Sync]) -> Result<NewOrder, Failure> {
+        self.new_order_replacing(names, None).await
+    }
+
+    /// The same for an order that says which certificate it replaces (RFC 9773 §5), by its identifier there. Where the CA does not take that, any
+    /// problem may come back: the order can do without.
+    pub async fn new_order_replacing(&self, names: &[impl AsRef<str> + Sync], replaces: Option<&str>) -> Result<NewOrder, Failure> {
         let identifiers: Vec<_> = names.iter().map(|name| Identifier::Dns(name.as_ref().to_owned())).collect();
-        match self.place(&identifiers).await {
+        let mut order = instant_acme::NewOrder::new(&identifiers);
+        if let Some((authority_key_identifier, serial)) = replaces.and_then(|identifier| identifier.split_once('.')) {
+            let (authority_key_identifier, serial) = (authority_key_identifier.into(), serial.into());
+            order = order.replaces(CertificateIdentifier { authority_key_identifier, serial });
+        }
+        match self.place(&order).await {
             // About a new order this says one thing: the account was lost and may be replaced, so the order is placed with the next one.
-            Err(failure) if failure.code == FailureCode::OrderLost => self.place(&identifiers).await,
+            Err(failure) if failure.code == FailureCode::OrderLost => self.place(&order).await,
             placed => placed,
         }
     }
 
-    async fn place(&self, identifiers: &[Identifier]) -> Result<NewOrder, Failure> {
+    async fn place(&self, order: &instant_acme::NewOrder<'_>) -> Result<NewOrder, Failure> {
         let account = self.account().await?;
-        let placed = recorded(account.client.new_order(&instant_acme::NewOrder::new(identifiers))).await;
+        let placed = recorded(account.client.new_order(order)).await;
         let order = self.settle(&account, About::Directory, placed).await?;
         Ok(NewOrder { url: order.url().to_owned(), acme_account_id: account.id })
     }
@@ -177,7 +188,12 @@ impl AcmeDirectory {
         pem.ok_or_else(|| state.problem.unwrap_or_else(not_there).with_retry_after(state.retry_after))
     }
 
-    async fn settle<T>(&self, account: &AcmeAccount, about: About, (outcome, answer): (Result<T, Error>, Answer)) -> Result<T, Failure> {
+    pub(super) async fn settle<T>(
+        &self,
+        account: &AcmeAccount,
+        about: About,
+        (outcome, answer): (Result<T, Error>, Answer),
+    ) -> Result<T, Failure> {
         let failure = match outcome {
             Ok(value) => return Ok(value),
             Err(error) => classify(&error, &answer, about),
@@ -185,7 +201,7 @@ impl AcmeDirectory {
         if failure.code == FailureCode::AcmeAccountDoesNotExist {
             return Err(self.account_lost(account, failure).await);
         }
-        if about == About::Directory && answer.status == Some(404) {
+        if about != About::Order && answer.status == Some(404) {
             self.forget(account).await;
         }
         Err(failure)

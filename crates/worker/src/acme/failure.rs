@@ -13,6 +13,8 @@ pub(super) enum About {
     Directory,
     /// An order that we had an URL of, or what belongs to it: the CA may have forgotten it.
     Order,
+    /// A certificate that is to be revoked: the CA may not know it, or not take the revocation from us.
+    Certificate,
 }
 
 /// The failure of a call, by the library's error and the answer that led to it.
@@ -36,6 +38,8 @@ pub(super) fn classify(error: &Error, answer: &Answer, about: About) -> Failure 
         (FailureCode::OrderLost, About::Directory) => {
             Failure::new(FailureCode::CaMalformedAnswer, format!("the CA does not have what its own directory names: {}", failure.detail()))
         }
+        (FailureCode::OrderLost, About::Certificate) => Failure::new(FailureCode::CertificateUnknown, failure.detail()),
+        (FailureCode::AcmeUnauthorized, About::Certificate) => Failure::new(FailureCode::RevocationRefused, failure.detail()),
         _ => failure,
     };
     failure.with_retry_after(answer.retry_after)
@@ -58,7 +62,7 @@ fn subproblem(part: &Subproblem) -> String {
 }
 
 /// An answer without a problem document: a web page of something that stands before the CA, a shape that RFC 8555 does not know.
-fn from_answer(answer: &Answer) -> Failure {
+pub(super) fn from_answer(answer: &Answer) -> Failure {
     let status = answer.status.unwrap_or_default();
     let code = match status {
         404 | 429 => classify_acme("", answer.status),
@@ -129,6 +133,17 @@ mod tests {
         assert_eq!(classify(&no_json(), &page, About::Order).code, FailureCode::OrderLost);
         assert_eq!(classify(&problem, &answered(404), About::Directory).code, FailureCode::CaMalformedAnswer);
         assert_eq!(classify(&no_json(), &page, About::Directory).code, FailureCode::CaMalformedAnswer);
+    }
+
+    #[test]
+    fn a_certificate_that_is_to_be_revoked_may_be_unknown_to_the_ca_or_not_ours() {
+        let unknown = api(json!({"type": "urn:ietf:params:acme:error:malformed", "detail": "no such certificate"}));
+        assert_eq!(classify(&unknown, &answered(404), About::Certificate).code, FailureCode::CertificateUnknown);
+        let refused = api(json!({"type": "urn:ietf:params:acme:error:unauthorized", "detail": "not yours"}));
+        let refused = classify(&refused, &answered(403), About::Certificate);
+        assert_eq!((refused.code, refused.class(), refused.detail()), (FailureCode::RevocationRefused, FailureClass::Final, "not yours"));
+        let done = api(json!({"type": "urn:ietf:params:acme:error:alreadyRevoked"}));
+        assert_eq!(classify(&done, &answered(400), About::Certificate).code, FailureCode::AcmeAlreadyRevoked);
     }
 
     #[test]

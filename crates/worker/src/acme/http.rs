@@ -51,6 +51,12 @@ pub(super) struct Answer {
     pub(super) not_json: bool,
 }
 
+impl Answer {
+    pub(super) fn is_success(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+}
+
 /// Runs `call`, and answers what its last answer said beside what `call` made of it.
 pub(super) async fn recorded<F: Future>(call: F) -> (F::Output, Answer) {
     LAST_ANSWER
@@ -107,6 +113,26 @@ impl AcmeHttp {
         Ok(Self { client, timeout: settings.request_timeout })
     }
 
+    /// One request, named as ours, and what its answer says beside its body on record.
+    async fn send(&self, mut request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, HttpError> {
+        record(Answer::default());
+        request.headers_mut().insert(USER_AGENT, AGENT);
+        let (method, uri, begun) = (request.method().clone(), request.uri().clone(), Instant::now());
+        let host = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let response = self.exchange(request, host).await?;
+        let status = response.status().as_u16();
+        tracing::debug!(%method, %uri, status, milliseconds = begun.elapsed().as_millis(), "the CA has answered");
+        let not_json = response.body().trim_ascii_start().first().is_some_and(|first| *first != b'{');
+        record(Answer { status: Some(status), retry_after: retry_after(response.headers()), not_json });
+        Ok(response)
+    }
+
+    /// GET without a signature: of the directory (RFC 8555 §7.1.1) and of what it offers to everybody.
+    pub(super) async fn get(&self, url: &str) -> Result<Response<Bytes>, instant_acme::Error> {
+        let request = Request::get(url).body(BodyWrapper::default())?;
+        self.send(request).await.map_err(|error| instant_acme::Error::Other(Box::new(error)))
+    }
+
     async fn exchange(&self, request: Request<BodyWrapper<Bytes>>, host: String) -> Result<Response<Bytes>, HttpError> {
         let within = self.timeout;
         let answer = async {
@@ -133,19 +159,11 @@ impl AcmeHttp {
 impl HttpClient for AcmeHttp {
     fn request(
         &self,
-        mut request: Request<BodyWrapper<Bytes>>,
+        request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
         let this = self.clone();
         Box::pin(async move {
-            record(Answer::default());
-            request.headers_mut().insert(USER_AGENT, AGENT);
-            let (method, uri, begun) = (request.method().clone(), request.uri().clone(), Instant::now());
-            let host = uri.authority().map(ToString::to_string).unwrap_or_default();
-            let response = this.exchange(request, host).await.map_err(|error| instant_acme::Error::Other(Box::new(error)))?;
-            let status = response.status().as_u16();
-            tracing::debug!(%method, %uri, status, milliseconds = begun.elapsed().as_millis(), "the CA has answered");
-            let not_json = response.body().trim_ascii_start().first().is_some_and(|first| *first != b'{');
-            record(Answer { status: Some(status), retry_after: retry_after(response.headers()), not_json });
+            let response = this.send(request).await.map_err(|error| instant_acme::Error::Other(Box::new(error)))?;
             Ok(BytesResponse::from(response.map(Full::new)))
         })
     }

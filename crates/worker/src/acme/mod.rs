@@ -1,4 +1,4 @@
-//! The port to a certificate authority: its ACME directory (RFC 8555), as far as issuance needs it.
+//! The port to a certificate authority: its ACME directory (RFC 8555), as far as issuance and revocation need it.
 //!
 //! The one place that knows the ACME library. Every call names the order by its URL and asks the CA where it stands before it does
 //! anything, so each can be repeated by whoever comes next after a crash; every error comes back as a [`Failure`].
@@ -9,13 +9,47 @@ mod account;
 mod client;
 mod failure;
 mod http;
+mod renewal_info;
+mod revoke;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
 pub use account::{AcmeAccount, AcmeDirectory};
 pub use client::{Authorization, AuthorizationStatus, NewOrder, OrderState, OrderStatus};
+pub use renewal_info::RenewalInfo;
 use zonecert_domain::email::Email;
+
+/// The account that we have with a CA outside of ACME: it binds ours to it (RFC 8555 §7.3.4).
+#[derive(Clone)]
+pub struct ExternalAccount {
+    key_id: String,
+    mac_key: Zeroizing<Vec<u8>>,
+}
+
+impl ExternalAccount {
+    /// Key identifier and MAC key as CAs hand them out, the latter in base64url with or without padding.
+    pub fn new(key_id: impl Into<String>, mac_key: &str) -> Result<Self, AcmeSettingsError> {
+        let mac_key = URL_SAFE_NO_PAD.decode(mac_key.trim().trim_end_matches('=')).map_err(|_| AcmeSettingsError::MacKey)?;
+        let key_id = key_id.into();
+        if key_id.is_empty() || mac_key.is_empty() {
+            Err(AcmeSettingsError::MacKey)
+        } else {
+            Ok(Self { key_id, mac_key: Zeroizing::new(mac_key) })
+        }
+    }
+}
+
+impl fmt::Debug for ExternalAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ExternalAccount({:?})", self.key_id)
+    }
+}
 
 /// Which CA, and how to talk to it.
 #[derive(Clone, Debug)]
@@ -29,6 +63,8 @@ pub struct AcmeSettings {
     /// Whether a new account takes the place of one that the CA does not know any more. For development, where the CA forgets everything at
     /// each start; elsewhere a lost account is for a person to look at.
     pub recreate_account: bool,
+    /// What a new account there is bound to, where the CA wants that.
+    pub external_account: Option<ExternalAccount>,
     /// The longest wait for a TCP connection.
     pub connect_timeout: Duration,
     /// The longest wait for an answer, connection included.
@@ -43,6 +79,7 @@ impl AcmeSettings {
             contact: None,
             ca_file: None,
             recreate_account: false,
+            external_account: None,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(20),
         }
@@ -63,6 +100,9 @@ pub enum AcmeSettingsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The MAC key of an external account cannot be read.
+    #[error("the external account's MAC key is no base64url, or it or the key identifier is empty; copy both as the CA shows them")]
+    MacKey,
     /// There are no roots to trust.
     #[error("no TLS roots to trust the CA by: {0}; install the package ca-certificates, or give the CA's own roots as ACME CA file")]
     NoRoots(rustls::Error),

@@ -1,12 +1,16 @@
 //! What is to be changed in a zone so that it holds what our rows say. Pure: from the zone as it was read to the changes.
 //!
+//! Challenges, the holder's proof of control, and the SOA; what customers keep beside them is [`super::records`]'.
+//!
 //! Ours is a record whose value stands in a row under its name, disabled or not, in one character-string or in several; everything else is
 //! foreign and is kept byte for byte with its TTL. A foreign record that equals one of ours is thus taken for ours, and goes with it: its value is the
 //! hash of a token and our account's key (RFC 8555 §8.4), so it can only be a copy of ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use zonecert_domain::zone_name::OWNERSHIP_LABEL;
 use zonecert_store::challenge_records::ZoneValue;
+use zonecert_store::hosted_zones::ZoneProof;
 
 use super::nameservers::NameServers;
 use super::txt;
@@ -31,19 +35,36 @@ struct Values {
 
 impl Desired {
     pub(super) fn new(rows: &[ZoneValue]) -> Self {
-        let mut names: BTreeMap<String, Values> = BTreeMap::new();
+        let mut desired = Self::default();
         for row in rows {
-            let values = names.entry(fqdn(&row.name)).or_default();
-            let which = if row.wanted { &mut values.wanted } else { &mut values.unwanted };
-            which.insert(row.value.clone());
+            desired.add(&row.name, &row.value, row.wanted);
         }
-        Self(names)
+        desired
+    }
+
+    /// The same, with the proofs of control that stand or have stood in the zone.
+    pub(super) fn with_proofs(mut self, dns_zone: &str, proofs: &[ZoneProof]) -> Self {
+        for proof in proofs {
+            self.add(&format!("{OWNERSHIP_LABEL}.{dns_zone}"), &proof.value, proof.wanted);
+        }
+        self
+    }
+
+    fn add(&mut self, name: &str, value: &str, wanted: bool) {
+        let values = self.0.entry(fqdn(name)).or_default();
+        let which = if wanted { &mut values.wanted } else { &mut values.unwanted };
+        which.insert(value.to_owned());
     }
 
     /// What differs between the zone and the rows: nothing, once it holds all that is wanted, nothing that is not, and one SOA record.
     pub(super) fn changes(&self, dns_zone: &str, zone: &Zone, nameservers: &NameServers) -> Vec<RrSetChange> {
         let names = self.0.iter().filter_map(|(name, values)| values.change(name, find(zone, name, "TXT")));
         names.chain(soa_change(dns_zone, find(zone, &fqdn(dns_zone), "SOA"), nameservers)).collect()
+    }
+
+    /// Whether a change is of what these rows say, and not of what customers keep.
+    pub(super) fn is_about(&self, change: &RrSetChange) -> bool {
+        change.record_type == "SOA" || change.record_type == "TXT" && self.0.contains_key(&change.name)
     }
 
     /// Records of `before`, at names of ours but not ours, that `after` no longer has: somebody else has changed them at the same moment.
@@ -87,7 +108,7 @@ impl Values {
         // Without a record left PowerDNS drops the comments too, unless they come with the change.
         let comments = rrset.map(|rrset| rrset.comments.clone()).filter(|comments| records.is_empty() && !comments.is_empty());
         let changetype = if records.is_empty() && comments.is_none() { ChangeType::Delete } else { ChangeType::Replace };
-        Some(RrSetChange { name: name.to_owned(), record_type: "TXT", changetype, ttl, records, comments })
+        Some(RrSetChange { name: name.to_owned(), record_type: "TXT".to_owned(), changetype, ttl, records, comments })
     }
 
     /// The record that shows a wanted value: the one that does so now, else a new one.
@@ -109,7 +130,7 @@ fn soa_change(dns_zone: &str, rrset: Option<&RrSet>, nameservers: &NameServers) 
     let mut records = vec![Record { content, disabled: false }];
     records.extend(rrset.iter().flat_map(|rrset| &rrset.records).filter(|record| record.disabled).cloned());
     let ttl = rrset.filter(|rrset| rrset.ttl > 0).map_or(SOA_TTL_SECONDS, |rrset| rrset.ttl);
-    Some(RrSetChange { name: fqdn(dns_zone), record_type: "SOA", changetype: ChangeType::Replace, ttl, records, comments: None })
+    Some(RrSetChange { name: fqdn(dns_zone), record_type: "SOA".to_owned(), changetype: ChangeType::Replace, ttl, records, comments: None })
 }
 
 fn serial(soa: &str) -> u32 {

@@ -1,6 +1,6 @@
 //! What goes wrong between us and `PowerDNS`, and what it means to an order.
 
-use zonecert_domain::failure::{Failure, FailureCode};
+use zonecert_domain::failure::{Failure, FailureCode, ProviderTrouble};
 
 /// Why a zone could not be read or changed. The texts are shown to customers: they name no address and no internals, which are logged instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,12 +34,20 @@ pub enum DnsFailure {
 impl DnsFailure {
     /// The failure in the words of the issuance.
     pub const fn code(&self) -> FailureCode {
+        self.trouble().code()
+    }
+
+    /// Its entry in the table.
+    const fn trouble(&self) -> ProviderTrouble {
         match self {
-            Self::Unreachable(_) => FailureCode::DnsProviderUnreachable,
-            Self::Broken(_) | Self::Unauthorized | Self::Refused(_) | Self::Malformed(_) => FailureCode::DnsProviderRefused,
-            Self::ZoneMissing(_) => FailureCode::ZoneMissingAtProvider,
-            Self::ZoneLost(_) => FailureCode::ZoneLost,
-            Self::Mismatch(_) => FailureCode::DnsProviderMismatch,
+            Self::Unreachable(_) => ProviderTrouble::Unreachable,
+            Self::Broken(_) => ProviderTrouble::Broken,
+            Self::Unauthorized => ProviderTrouble::Unauthorized,
+            Self::Refused(_) => ProviderTrouble::Refused,
+            Self::Malformed(_) => ProviderTrouble::Malformed,
+            Self::ZoneMissing(_) => ProviderTrouble::ZoneMissing,
+            Self::ZoneLost(_) => ProviderTrouble::ZoneLost,
+            Self::Mismatch(_) => ProviderTrouble::Mismatch,
         }
     }
 }

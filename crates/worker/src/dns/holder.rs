@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 use zonecert_domain::failure::{Failure, FailureCode};
 use zonecert_store::challenge_records::{self, ZoneValue};
+use zonecert_store::hosted_zones::{self, ZoneHolder, ZoneProof, ZoneRecord};
 use zonecert_store::zone_projections::{self, Generation, ZoneLease};
 use zonecert_store::{Store, StoreError};
 
-use super::change::Desired;
 use super::failure::DnsFailure;
 use super::nameservers::NameServers;
 use super::powerdns::{CALL_WITHIN, PowerDns};
-use super::zone::{MARK, RrSetChange, Zone, fqdn};
+use super::records::Records;
+use super::write::Written;
+use super::zone::{MARK, Zone, fqdn};
 
 /// Twice the time that one call of `PowerDNS` can take. The lease is renewed before each, so no call of ours outlives it, unless the process is held up
 /// in the very moment of sending: `PowerDNS` knows no fences, and such a change stands until the zone is projected again.
@@ -21,9 +23,6 @@ pub(super) const LEASE: Duration = Duration::from_secs(2 * CALL_WITHIN.as_secs()
 
 /// How often the zone is brought up to date while its rows go on changing. Whoever changes them later has sent a job of their own.
 const PASSES: usize = 8;
-
-/// How often a change is written that is not there when the zone is read back.
-const WRITES: usize = 4;
 
 /// Why a zone was not brought to what the rows say.
 #[derive(Debug)]
@@ -44,7 +43,7 @@ pub(super) struct Refused {
     /// With their final dots.
     pub(super) names: BTreeSet<String>,
     /// Why, of the first of them.
-    failure: DnsFailure,
+    pub(super) failure: DnsFailure,
 }
 
 impl From<StoreError> for Trouble {
@@ -80,14 +79,20 @@ pub(super) struct Holder<'a> {
     pub(super) powerdns: &'a PowerDns,
     pub(super) nameservers: &'a NameServers,
     pub(super) lease: &'a ZoneLease,
+    /// Whether the zone is the platform's own: always there, and nobody's.
+    pub(super) platform: bool,
 }
 
 /// What the rows say at one moment.
-struct Rows {
+pub(super) struct Rows {
     generation: Generation,
     created_by_us: bool,
+    /// Whether the zone belongs into `PowerDNS`, whatever orders want.
     hosted: bool,
-    values: Vec<ZoneValue>,
+    pub(super) holder: Option<ZoneHolder>,
+    pub(super) values: Vec<ZoneValue>,
+    pub(super) proofs: Vec<ZoneProof>,
+    pub(super) records: Vec<ZoneRecord>,
 }
 
 impl Rows {
@@ -95,7 +100,7 @@ impl Rows {
         !self.values.iter().any(|value| value.wanted)
     }
 
-    /// Rows that can be deleted once the names are as they should be, those at `refused` excepted.
+    /// Challenges that can be deleted once the names are as they should be, those at `refused` excepted.
     fn gone(&self, refused: Option<&Refused>) -> Vec<Uuid> {
         let seen = |value: &&ZoneValue| refused.is_none_or(|refused| !refused.names.contains(&fqdn(&value.name)));
         self.values.iter().filter(|value| !value.wanted).filter(seen).map(|value| value.id).collect()
@@ -121,11 +126,8 @@ impl Holder<'_> {
     /// Whether the rows stood still meanwhile.
     async fn pass(&self) -> Result<bool, Trouble> {
         let rows = self.read_rows().await?;
-        let refused = match self.find_zone().await? {
-            None if rows.hosted => {
-                let zone = self.create_zone().await?;
-                self.write(&rows, zone).await?
-            }
+        let zone = match self.find_zone().await? {
+            None if rows.hosted => Some(self.create_zone().await?),
             None if rows.wants_nothing() => None,
             None => return Err(DnsFailure::ZoneLost(self.lease.dns_zone.clone()).into()),
             Some(zone) => {
@@ -134,30 +136,50 @@ impl Holder<'_> {
                     self.delete_zone().await?;
                     None
                 } else {
-                    self.write(&rows, zone).await?
+                    Some(zone)
                 }
             }
         };
-        self.record(&rows, refused).await
+        let records = Records::new(&self.lease.dns_zone, &rows.records);
+        let written = match zone {
+            Some(zone) => {
+                let (written, zone) = self.write(&rows, &records, zone).await?;
+                self.adopt(&rows, &records, &zone).await?;
+                written
+            }
+            None => Written::default(),
+        };
+        self.note_refusals(&records, &written).await?;
+        self.record(&rows, &records, written).await
     }
 
     async fn read_rows(&self) -> Result<Rows, Trouble> {
-        let dns_zone = &self.lease.dns_zone;
+        let (dns_zone, platform) = (&self.lease.dns_zone, self.platform);
         let rows = self.store.platform(async |conn| {
             // The generation first: whoever raised it to what we read has committed their rows, so what we read next holds them.
             let projection = zone_projections::find_projection(conn, dns_zone).await?.ok_or(StoreError::Stale)?;
-            Ok::<_, StoreError>(Rows {
+            let mut rows = Rows {
                 generation: projection.generation,
                 created_by_us: projection.created_by_us,
-                hosted: zone_projections::zone_is_hosted(conn, dns_zone).await?,
+                hosted: platform,
+                holder: None,
                 values: challenge_records::list_zone_values(conn, dns_zone).await?,
-            })
+                proofs: Vec::new(),
+                records: Vec::new(),
+            };
+            if !platform {
+                rows.holder = hosted_zones::find_holder(conn, dns_zone).await?;
+                rows.hosted = rows.holder.is_some();
+                rows.proofs = hosted_zones::list_proofs(conn, dns_zone).await?;
+                rows.records = hosted_zones::list_records(conn, dns_zone).await?;
+            }
+            Ok::<_, StoreError>(rows)
         });
         Ok(rows.await?)
     }
 
     /// Renews the lease, and says until when a call of `PowerDNS` may begin. Before each call, so that none begins once the lease is somebody else's.
-    async fn renew(&self) -> Result<Instant, Trouble> {
+    pub(super) async fn renew(&self) -> Result<Instant, Trouble> {
         let until = Instant::now() + CALL_WITHIN;
         self.store.platform(async |conn| zone_projections::renew_lease(conn, self.lease, LEASE).await).await?;
         Ok(until)
@@ -168,7 +190,7 @@ impl Holder<'_> {
         Ok(self.powerdns.find_zone(&self.lease.dns_zone, until).await?)
     }
 
-    async fn get_zone(&self) -> Result<Zone, Trouble> {
+    pub(super) async fn get_zone(&self) -> Result<Zone, Trouble> {
         let missing = || DnsFailure::ZoneMissing(self.lease.dns_zone.clone());
         Ok(self.find_zone().await?.ok_or_else(missing)?)
     }
@@ -214,85 +236,20 @@ impl Holder<'_> {
         Ok(())
     }
 
-    /// Writes until the zone, read back, holds what the rows say. Returns the names that `PowerDNS` would not change, if any.
-    async fn write(&self, rows: &Rows, mut zone: Zone) -> Result<Option<Refused>, Trouble> {
-        let dns_zone = &self.lease.dns_zone;
-        let desired = Desired::new(&rows.values);
-        let mut refused = None;
-        for _ in 0..WRITES {
-            let changes = self.still_to_do(&desired, &zone, refused.as_ref());
-            if changes.is_empty() {
-                return Ok(refused);
-            }
-            tracing::debug!(dns_zone, names = ?changes.iter().map(|change| change.name.as_str()).collect::<Vec<_>>(), "zone is changed");
-            refused = merge(refused, self.send(&changes).await?);
-            let before = std::mem::replace(&mut zone, self.get_zone().await?);
-            for name in desired.lost_foreign(&before, &zone) {
-                tracing::warn!(dns_zone, name, "somebody else changed the records of this name at the same moment");
-            }
-        }
-        let left = self.still_to_do(&desired, &zone, refused.as_ref());
-        if left.is_empty() {
-            return Ok(refused);
-        }
-        let names: Vec<&str> = left.iter().map(|change| change.name.as_str()).collect();
-        Err(DnsFailure::Mismatch(format!("the records of {} are not as written, {WRITES} times", names.join(", "))).into())
-    }
-
-    fn still_to_do(&self, desired: &Desired, zone: &Zone, refused: Option<&Refused>) -> Vec<RrSetChange> {
-        let mut changes = desired.changes(&self.lease.dns_zone, zone, self.nameservers);
-        changes.retain(|change| refused.is_none_or(|refused| !refused.names.contains(&change.name)));
-        changes
-    }
-
-    /// All changes at once. If that is refused, each name by itself, so that one that cannot be changed does not hold up the others.
-    async fn send(&self, changes: &[RrSetChange]) -> Result<Option<Refused>, Trouble> {
-        let dns_zone = &self.lease.dns_zone;
-        let until = self.renew().await?;
-        match self.powerdns.change_zone(dns_zone, changes, until).await {
-            Ok(()) => return Ok(None),
-            Err(DnsFailure::Refused(_)) => {}
-            Err(other) => return Err(other.into()),
-        }
-        let mut refused = None;
-        for change in changes {
-            let until = self.renew().await?;
-            match self.powerdns.change_zone(dns_zone, std::slice::from_ref(change), until).await {
-                Ok(()) => {}
-                Err(failure @ DnsFailure::Refused(_)) => {
-                    refused = merge(refused, Some(Refused { names: BTreeSet::from([change.name.clone()]), failure }));
-                }
-                Err(other) => return Err(other.into()),
-            }
-        }
-        Ok(refused)
-    }
-
-    async fn record(&self, rows: &Rows, refused: Option<Refused>) -> Result<bool, Trouble> {
-        let (lease, generation, gone) = (self.lease, rows.generation, rows.gone(refused.as_ref()));
-        let Some(refused) = refused else {
-            let now = self.store.platform(async |conn| {
-                let now = zone_projections::record_projected(conn, lease, generation).await?;
-                challenge_records::delete_gone(conn, &gone).await?;
-                Ok::<_, StoreError>(now)
-            });
-            return Ok(now.await? == generation);
-        };
-        let deleted = self.store.platform(async |conn| {
-            zone_projections::renew_lease(conn, lease, LEASE).await?;
-            challenge_records::delete_gone(conn, &gone).await
+    async fn record(&self, rows: &Rows, records: &Records<'_>, written: Written) -> Result<bool, Trouble> {
+        let (lease, generation) = (self.lease, rows.generation);
+        let (gone, gone_records) = (rows.gone(written.refused.as_ref()), records.gone(&written.refused_records));
+        let remark = written.remark(records);
+        let now = self.store.platform(async |conn| {
+            let now = match written.refused {
+                None => Some(zone_projections::record_projected(conn, lease, generation, remark.as_deref()).await?),
+                Some(_) => zone_projections::renew_lease(conn, lease, LEASE).await.map(|()| None)?,
+            };
+            challenge_records::delete_gone(conn, &gone).await?;
+            hosted_zones::delete_gone(conn, &lease.dns_zone, &gone_records).await?;
+            Ok::<_, StoreError>(now)
         });
-        deleted.await?;
-        Err(Trouble::Names(refused))
-    }
-}
-
-fn merge(one: Option<Refused>, other: Option<Refused>) -> Option<Refused> {
-    match (one, other) {
-        (Some(mut one), Some(other)) => {
-            one.names.extend(other.names);
-            Some(one)
-        }
-        (one, other) => one.or(other),
+        let now = now.await?;
+        written.refused.map_or(Ok(now == Some(generation)), |refused| Err(Trouble::Names(refused)))
     }
 }

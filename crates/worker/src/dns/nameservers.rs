@@ -33,6 +33,12 @@ impl NameServers {
         if names.is_empty() { Err(NameServersError::None) } else { Ok(Self(names)) }
     }
 
+    /// Whether all that is named is ours, and something is: whoever made it so controls the zone and wants it here. Names are without their final dots.
+    pub fn are_named_by<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> bool {
+        let mut names = names.into_iter().peekable();
+        names.peek().is_some() && names.all(|name| self.0.contains(&fqdn(name)))
+    }
+
     /// The names, with their final dots.
     pub(super) fn names(&self) -> &[String] {
         &self.0
@@ -53,6 +59,13 @@ mod tests {
         let servers = NameServers::parse(["ns1.Example.com", " ns2.example.com."]).unwrap();
         assert_eq!(servers.names(), ["ns1.example.com.", "ns2.example.com."]);
         assert_eq!(servers.soa("a.test"), "ns1.example.com. hostmaster.a.test. 0 10800 3600 604800 60");
+    }
+
+    #[test]
+    fn a_zone_is_pointed_at_us_when_it_names_us_and_nobody_else() {
+        let servers = NameServers::parse(["ns1.example.com", "ns2.example.com"]).unwrap();
+        assert!(servers.are_named_by(["NS2.example.com"]) && servers.are_named_by(["ns1.example.com", "ns2.example.com"]));
+        assert!(!servers.are_named_by([]) && !servers.are_named_by(["ns1.example.com", "ns.elsewhere.com"]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use url::Url;
+use zonecert_domain::failure::ProviderTrouble;
 
 use super::failure::DnsFailure;
 use super::nameservers::NameServers;
@@ -172,7 +173,7 @@ impl PowerDns {
         self.url(&["zones", &fqdn(dns_zone)])
     }
 
-    /// One call. A 5xx is repeated; what stays one is an error. No answer in time is not repeated: it would not come sooner.
+    /// One call. Where the server has trouble of its own it is repeated; what stays so is an error. No answer in time is not repeated: it would not come sooner.
     ///
     /// No request begins after `until`, whatever held this process up meanwhile: the caller's lease may be over.
     async fn call(&self, method: Method, url: Url, body: Option<&serde_json::Value>, until: Instant) -> Result<Answer, DnsFailure> {
@@ -180,7 +181,7 @@ impl PowerDns {
             let mut pauses = REPEAT_AFTER.into_iter();
             while Instant::now() < until {
                 let answer = self.send(&method, &url, body).await?;
-                if !answer.status.is_server_error() {
+                if ProviderTrouble::from_status(answer.status.as_u16()) != ProviderTrouble::Broken {
                     return Ok(answer);
                 }
                 tracing::warn!(%method, path = url.path(), status = answer.status.as_u16(), body = answer.body, "PowerDNS has trouble");
@@ -233,13 +234,16 @@ impl Answer {
             error: String,
         }
 
-        match self.status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => DnsFailure::Unauthorized,
-            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST | StatusCode::CONFLICT => {
+        let status = self.status.as_u16();
+        match ProviderTrouble::from_status(status) {
+            ProviderTrouble::Unauthorized => DnsFailure::Unauthorized,
+            ProviderTrouble::Broken => DnsFailure::Broken(status),
+            ProviderTrouble::Refused => {
                 let reason = self.json::<Problem>().map_or_else(|_| self.status.to_string(), |problem| problem.error);
                 DnsFailure::Refused(reason.chars().take(LONGEST_REASON).collect())
             }
-            status => DnsFailure::Malformed(format!("status {status}")),
+            // Calls that are about a zone have said already which one is missing.
+            _ => DnsFailure::Malformed(format!("status {}", self.status)),
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use prometheus::IntCounter;
 use tracing::Instrument as _;
 use zonecert_domain::failure::{Failure, FailureCode};
 use zonecert_domain::retry::step_backoff;
+use zonecert_domain::zone_name::ZoneName;
 use zonecert_store::zone_projections::{self, Generation, ZoneLease, ZoneProjection};
 use zonecert_store::{Store, StoreError};
 
@@ -35,7 +37,10 @@ struct Inner {
     store: Store,
     powerdns: PowerDns,
     nameservers: NameServers,
+    challenge_zone: Option<ZoneName>,
     owner: String,
+    /// Counts leases that were taken over from somebody who did not give them back.
+    taken_over: OnceLock<IntCounter>,
     queues: Mutex<HashMap<String, Weak<Queue>>>,
 }
 
@@ -55,9 +60,51 @@ impl fmt::Debug for Projector {
 }
 
 impl Projector {
-    /// `store` is opened as the worker's role; `owner` says to people who holds a lease; zones that we make have `nameservers`.
-    pub fn new(store: Store, powerdns: PowerDns, nameservers: NameServers, owner: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { store, powerdns, nameservers, owner: owner.into(), queues: Mutex::default() }))
+    /// `store` is opened as the worker's role; `owner` says to people who holds a lease; zones that we make have `nameservers`. The challenge zone, if
+    /// there is one, is the platform's own: it is made where it is missing, and no account's rows have a say in it.
+    pub fn new(
+        store: Store,
+        powerdns: PowerDns,
+        nameservers: NameServers,
+        challenge_zone: Option<ZoneName>,
+        owner: impl Into<String>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            powerdns,
+            nameservers,
+            challenge_zone,
+            owner: owner.into(),
+            taken_over: OnceLock::new(),
+            queues: Mutex::default(),
+        }))
+    }
+
+    /// Has leases counted that are taken over from somebody who did not give them back. The first to call this has them.
+    pub(crate) fn count_taken_over(&self, counter: IntCounter) {
+        let _ = self.0.taken_over.set(counter);
+    }
+
+    /// Where the challenges of delegated zones are written (requirements S3.71).
+    pub fn challenge_zone(&self) -> Option<&ZoneName> {
+        self.0.challenge_zone.as_ref()
+    }
+
+    /// Has the challenge zone made where nobody has asked for it yet, so that it can be delegated to us before the first order needs it.
+    pub async fn request_challenge_zone(&self) -> Result<(), StoreError> {
+        let Some(zone) = self.challenge_zone() else { return Ok(()) };
+        let requested = self.0.store.platform(async |conn| {
+            if zone_projections::find_projection(conn, zone.as_str()).await?.is_none() {
+                zone_projections::request_projection(conn, zone.as_str()).await?;
+            }
+            Ok::<_, StoreError>(())
+        });
+        requested.await
+    }
+
+    /// What a zone is pointed at that we host.
+    pub fn nameservers(&self) -> &NameServers {
+        &self.0.nameservers
     }
 
     /// The client, for whoever wants to know whether `PowerDNS` is up.
@@ -134,12 +181,15 @@ impl Inner {
                 return Ok(());
             }
             let owner = &self.owner;
-            let lease = self.store.platform(async |conn| zone_projections::take_lease(conn, dns_zone, owner, LEASE).await).await?;
+            let lease = self.store.platform(async |conn| zone_projections::take_lease_from(conn, dns_zone, owner, LEASE).await).await?;
             match lease {
-                Some(lease) => match self.hold(&lease, &projection).await {
-                    Err(Trouble::LeaseLost) => tracing::warn!(fence = lease.fence, "the lease was lost; whoever has it goes on"),
-                    ended => return ended,
-                },
+                Some((lease, previous_owner)) => {
+                    self.note_taken_over(previous_owner.as_deref());
+                    match self.hold(&lease, &projection).await {
+                        Err(Trouble::LeaseLost) => tracing::warn!(fence = lease.fence, "the lease was lost; whoever has it goes on"),
+                        ended => return ended,
+                    }
+                }
                 None => pause(BETWEEN_LOOKS).await,
             }
             if Instant::now() >= deadline {
@@ -148,8 +198,17 @@ impl Inner {
         }
     }
 
+    fn note_taken_over(&self, previous_owner: Option<&str>) {
+        let Some(previous_owner) = previous_owner else { return };
+        tracing::warn!(previous_owner, "took over a zone whose lease had run out");
+        if let Some(counter) = self.taken_over.get() {
+            counter.inc();
+        }
+    }
+
     async fn hold(&self, lease: &ZoneLease, projection: &ZoneProjection) -> Result<(), Trouble> {
-        let holder = Holder { store: &self.store, powerdns: &self.powerdns, nameservers: &self.nameservers, lease };
+        let platform = self.challenge_zone.as_ref().is_some_and(|zone| zone.as_str() == lease.dns_zone);
+        let holder = Holder { store: &self.store, powerdns: &self.powerdns, nameservers: &self.nameservers, lease, platform };
         let outcome = holder.run().await;
         let ended = match &outcome {
             Err(Trouble::LeaseLost) => Ok(()),

@@ -55,7 +55,7 @@ pub(super) struct RrSetChange {
     /// With its final dot.
     pub(super) name: String,
     #[serde(rename = "type")]
-    pub(super) record_type: &'static str,
+    pub(super) record_type: String,
     pub(super) changetype: ChangeType,
     /// Seconds.
     pub(super) ttl: u32,

@@ -1,44 +1,60 @@
 //! What is recorded after a failure, and how the issuance goes on: as [`zonecert_domain::issuance::after_failure`] says.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use zonecert_domain::failure::{Actor, Failure};
 use zonecert_domain::issuance::{Failed, IssuanceEvent, Verdict, after_failure, what_failed};
 use zonecert_domain::order::OrderEvent;
 use zonecert_store::events::{self, Level, NewEvent};
+use zonecert_store::failures::{describe, shown};
 use zonecert_store::issuances::{self, Issuance, database_now};
 use zonecert_store::issuing::{self, Outcome};
 use zonecert_store::orders::{self, OrderChange};
 use zonecert_store::{Connection, StoreError};
 
-use super::Run;
 use super::record::{about, withdraw_challenges};
+use super::{Run, Unexplained, spending};
+use crate::metrics::Ending;
 
 impl Run<'_> {
-    /// Returns whether there is more to do here and now.
-    pub(super) async fn record_failure(&self, issuance: &Issuance, failure: &Failure, reported: Failed) -> Result<bool, StoreError> {
+    /// `unproven` are the names whose authorization has failed. Returns whether there is more to do here and now.
+    pub(super) async fn record_failure(
+        &self,
+        issuance: &Issuance,
+        failure: &Failure,
+        reported: Failed,
+        unproven: &[String],
+    ) -> Result<bool, StoreError> {
+        if issuance.cancel_requested_at.is_some() {
+            return self.record_cancel_failure(issuance, failure).await;
+        }
         let failed = what_failed(failure, reported);
         // The step may have taken long: what matters is the time now.
         let now = self.worker.store.platform(async |conn| database_now(conn).await).await?;
         let counts = (issuance.attempts, issuance.step_failures);
         let verdict = after_failure(failure, failed, counts, &self.worker.settings.ladder, now, issuance.give_up_at);
         log(failure, verdict);
-        match verdict {
-            Verdict::RepeatStep(pause) => {
-                self.record_step_failed(issuance, failure, pause).await?;
-                self.worker.pause(pause).await;
-                Ok(true)
-            }
-            Verdict::Rest(pause) => {
-                self.record_rest(issuance, failure, failed, pause).await?;
-                Ok(false)
-            }
+        self.worker.metrics.failed(failure, verdict);
+        let shown = match verdict {
+            Verdict::RepeatStep(pause) => return self.repeat_step(issuance, failure, pause).await,
+            Verdict::Rest(pause) => self.record_rest(issuance, failure, (failed, unproven), pause).await?,
             Verdict::Fail => {
-                self.record_failed(issuance, failure).await?;
-                Ok(false)
+                let shown = self.record_failed(issuance, failure, unproven).await?;
+                self.worker.metrics.ended(issuance.reason, Ending::Failed);
+                shown
             }
-        }
+        };
+        *self.unexplained.lock().unwrap_or_else(PoisonError::into_inner) = Unexplained::of(issuance, failure, verdict, shown);
+        Ok(false)
+    }
+
+    /// Returns that there is more to do here and now.
+    pub(super) async fn repeat_step(&self, issuance: &Issuance, failure: &Failure, pause: Duration) -> Result<bool, StoreError> {
+        self.record_step_failed(issuance, failure, pause).await?;
+        self.worker.pause(pause).await;
+        Ok(true)
     }
 
     async fn record_step_failed(&self, issuance: &Issuance, failure: &Failure, pause: Duration) -> Result<(), StoreError> {
@@ -55,68 +71,73 @@ impl Run<'_> {
         .await
     }
 
-    async fn record_rest(&self, issuance: &Issuance, failure: &Failure, failed: Failed, pause: Duration) -> Result<(), StoreError> {
+    /// Returns what people are shown of it, as does [`Self::record_failed`].
+    pub(super) async fn record_rest(
+        &self,
+        issuance: &Issuance,
+        failure: &Failure,
+        (failed, unproven): (Failed, &[String]),
+        pause: Duration,
+    ) -> Result<Value, StoreError> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
                 if failed == Failed::Order {
-                    self.fail_order(conn, issuance, failure).await?;
+                    self.fail_order(conn, issuance, failure, unproven).await?;
                 }
                 let next_attempt_at = database_now(conn).await? + pause;
-                let outcome = Outcome::Waiting(shown(failure, next_attempt_at));
+                let shown = shown(failure, Some(next_attempt_at));
                 issuances::rest(conn, &lease, pause, describe(failure)).await?;
-                issuing::record_outcome(conn, lease.account, issuance.certificate, outcome).await?;
+                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Waiting(shown.clone())).await?;
                 let message = format!("{}; the next attempt is at {}", failure.detail(), next_attempt_at.format("%Y-%m-%d %H:%M:%S UTC"));
                 let event = failure_event(issuance, Level::Warning, "attempt_failed", message, failure);
-                events::record(conn, lease.account, event).await.map(drop)
+                events::record(conn, lease.account, event).await?;
+                Ok(shown)
             })
         })
         .await
     }
 
-    async fn record_failed(&self, issuance: &Issuance, failure: &Failure) -> Result<(), StoreError> {
+    async fn record_failed(&self, issuance: &Issuance, failure: &Failure, unproven: &[String]) -> Result<Value, StoreError> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
-                self.fail_order(conn, issuance, failure).await?;
+                self.fail_order(conn, issuance, failure, unproven).await?;
                 issuances::end(conn, &lease, IssuanceEvent::Failed, Some(describe(failure))).await?;
-                let outcome = Outcome::Failed(shown(failure, Value::Null));
-                issuing::record_outcome(conn, lease.account, issuance.certificate, outcome).await?;
+                let shown = shown(failure, None);
+                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Failed(shown.clone())).await?;
                 let event = failure_event(issuance, Level::Error, "issuance_failed", failure.detail().to_owned(), failure);
-                events::record(conn, lease.account, event).await.map(drop)
+                events::record(conn, lease.account, event).await?;
+                Ok(shown)
             })
         })
         .await
     }
 
-    async fn fail_order(&self, conn: &mut Connection, issuance: &Issuance, failure: &Failure) -> Result<(), StoreError> {
+    async fn fail_order(
+        &self,
+        conn: &mut Connection,
+        issuance: &Issuance,
+        failure: &Failure,
+        unproven: &[String],
+    ) -> Result<(), StoreError> {
         let Some(order) = &issuance.live_order else { return Ok(()) };
+        spending::record_unproven(conn, self.lease.account, order, unproven).await?;
         let change = OrderChange { failure: Some(describe(failure)), ..OrderChange::default() };
         orders::advance(conn, self.lease.account, order, OrderEvent::Failed, change, None).await?;
         withdraw_challenges(conn, self.lease.account, order).await
     }
 }
 
-fn failure_event(issuance: &Issuance, level: Level, event: &'static str, message: String, failure: &Failure) -> NewEvent {
+pub(super) fn failure_event(issuance: &Issuance, level: Level, event: &'static str, message: String, failure: &Failure) -> NewEvent {
     let event = about(issuance, issuance.live_order.as_ref(), event, message);
     NewEvent { level, details: describe(failure), ..event }
 }
 
-fn describe(failure: &Failure) -> Value {
-    json!({ "code": failure.code.as_str(), "detail": failure.detail(), "remedy": failure.remedy() })
-}
-
-/// What the certificate shows of it.
-fn shown(failure: &Failure, next_attempt_at: impl serde::Serialize) -> Value {
-    let mut shown = describe(failure);
-    shown["next_attempt_at"] = json!(next_attempt_at);
-    shown
-}
-
 /// What only we can mend is an error in our log; all else is in the customer's.
-fn log(failure: &Failure, verdict: Verdict) {
+pub(super) fn log(failure: &Failure, verdict: Verdict) {
     match failure.code.actor() {
         Actor::Operator => {
             tracing::error!(code = failure.code.as_str(), detail = failure.detail(), ?verdict, "an issuance needs the operator");

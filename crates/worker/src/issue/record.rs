@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
+use zonecert_domain::failure::Failure;
 use zonecert_domain::id::{AccountId, KeyVersionId};
 use zonecert_domain::issuance::IssuanceEvent;
 use zonecert_domain::order::OrderEvent;
-use zonecert_domain::renewal::renewal_moment;
 use zonecert_pki::chain::CertificateChain;
 use zonecert_pki::key::PrivateKey;
 use zonecert_store::events::{self, NewEvent};
@@ -15,8 +15,8 @@ use zonecert_store::issuing::{self, Issued, Outcome, Subject};
 use zonecert_store::orders::{self, AuthorizationStatus, NewAuthorization, Order, OrderChange};
 use zonecert_store::{Connection, StoreError, challenge_records, private_keys, versions, zone_projections};
 
-use super::Run;
 use super::steps::{challenge_record, has_room};
+use super::{Run, spending};
 use crate::acme::{NewOrder, OrderState, OrderStatus};
 
 /// An authorization to be put on record, and the TXT record that it wants: name and value.
@@ -44,14 +44,21 @@ impl PreparedKey {
 type AuthorizationLook = (zonecert_domain::id::AuthorizationId, AuthorizationStatus);
 
 impl Run<'_> {
-    pub(super) async fn record_begun(&self, issuance: &Issuance, subject: &Subject, directory_url: &str) -> Result<(), StoreError> {
+    pub(super) async fn record_begun(
+        &self,
+        issuance: &Issuance,
+        subject: &Subject,
+        directory_url: &str,
+        replaces: Option<&str>,
+    ) -> Result<(), StoreError> {
         let lease = self.lease;
+        let (certificate, names) = (issuance.certificate, subject.names.as_slice());
+        let new = orders::NewOrder { issuance: lease.issuance, certificate, directory_url, names, replaces };
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
-                let order =
-                    orders::insert_order(conn, lease.account, lease.issuance, issuance.certificate, directory_url, &subject.names).await?;
-                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Running).await?;
+                let order = orders::insert_order(conn, lease.account, &new).await?;
+                issuing::record_outcome(conn, lease.account, certificate, Outcome::Running).await?;
                 let mut event = about(issuance, None, "order_begun", format!("asking the CA for {}", subject.names.join(", ")));
                 event.order = Some(order);
                 event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url });
@@ -73,27 +80,36 @@ impl Run<'_> {
         .await
     }
 
-    pub(super) async fn record_cancelled(&self, issuance: &Issuance) -> Result<(), StoreError> {
+    pub(super) async fn record_placed(&self, issuance: &Issuance, order: &Order, placed: &NewOrder) -> Result<(), StoreError> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
-                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Cancelled).await?;
-                issuances::end(conn, &lease, IssuanceEvent::Cancelled, None).await
+                let (url, acme_account_id) = (Some(placed.url.clone()), Some(placed.acme_account_id));
+                self.move_on(conn, order, OrderEvent::Placed, OrderChange { url, acme_account_id, ..OrderChange::default() }, None).await?;
+                spending::record_placed(conn, lease.account, order).await?;
+                let mut event = about(issuance, Some(order), "order_placed", "the CA has accepted the order".to_owned());
+                event.details = json!({ "url": placed.url, "replaces": order.replaces });
+                events::record(conn, lease.account, event).await.map(drop)
             })
         })
         .await
     }
 
-    pub(super) async fn record_placed(&self, issuance: &Issuance, order: &Order, placed: &NewOrder) -> Result<(), StoreError> {
-        let change =
-            || OrderChange { url: Some(placed.url.clone()), acme_account_id: Some(placed.acme_account_id), ..OrderChange::default() };
-        let event = || {
-            let mut event = about(issuance, Some(order), "order_placed", "the CA has accepted the order".to_owned());
-            event.details = json!({ "url": placed.url });
-            event
-        };
-        self.advance(order, OrderEvent::Placed, change, event).await
+    /// The order is placed again at once without naming what it replaces; that is no attempt that has failed (RFC 9773 §5).
+    pub(super) async fn record_replaces_refused(&self, issuance: &Issuance, order: &Order, failure: &Failure) -> Result<(), StoreError> {
+        let lease = self.lease;
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                orders::forget_replaces(conn, lease.account, order.id).await?;
+                let message = format!("the CA does not take the order as a replacement ({}); it is placed as a new one", failure.detail());
+                let mut event = about(issuance, Some(order), "replaces_refused", message);
+                event.details = json!({ "code": failure.code.as_str(), "detail": failure.detail(), "replaces": order.replaces });
+                events::record(conn, lease.account, event).await.map(drop)
+            })
+        })
+        .await
     }
 
     pub(super) async fn record_already_authorized(
@@ -200,8 +216,14 @@ impl Run<'_> {
         .await
     }
 
-    pub(super) async fn record_notified(&self, issuance: &Issuance, order: &Order) -> Result<(), StoreError> {
-        let event = || about(issuance, Some(order), "ca_notified", "the CA was asked to validate".to_owned());
+    /// `servers` is how many name servers show the values, where they were asked.
+    pub(super) async fn record_notified(&self, issuance: &Issuance, order: &Order, servers: usize) -> Result<(), StoreError> {
+        let event = || {
+            let seen = if servers == 0 { String::new() } else { format!("{servers} name servers show the TXT values; ") };
+            let mut event = about(issuance, Some(order), "ca_notified", format!("{seen}the CA was asked to validate"));
+            event.details = json!({ "name_servers": servers });
+            event
+        };
         self.advance_with_look(order, OrderEvent::Notified, OrderChange::default, event).await
     }
 
@@ -257,18 +279,17 @@ impl Run<'_> {
         let (lease, certificate) = (self.lease, issuance.certificate);
         let key_version = order.key_version.ok_or(StoreError::Stale)?;
         let (not_before, not_after) = (chain.not_before(), chain.not_after());
+        let (account, names) = (lease.account, order.names.as_slice());
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
-                let subject = issuing::get_subject(conn, lease.account, certificate).await?;
+                let renewal = versions::has_version_for(conn, account, certificate, names).await?;
+                spending::record_issued(conn, account, order, renewal).await?;
                 let version = versions::insert_issued_version(conn, lease.account, certificate, order.id, key_version, &chain).await?;
                 self.move_on(conn, order, OrderEvent::Issued, OrderChange::default(), None).await?;
                 withdraw_challenges(conn, lease.account, order).await?;
                 issuances::end(conn, &lease, IssuanceEvent::Succeeded, None).await?;
-                let renews = subject.auto_renew && subject.account.plan.limits().auto_renew;
-                let next_renewal_at = renews.then(|| renewal_moment(not_before, not_after, None, certificate.0.as_u128()));
-                let issued = Issued { version, not_after, next_renewal_at };
-                issuing::record_issued(conn, lease.account, certificate, issued).await?;
+                issuing::record_issued(conn, lease.account, certificate, Issued { version, not_after }).await?;
                 let message = format!("issued by {}, valid until {}", chain.issuer(), not_after.format("%Y-%m-%d %H:%M:%S UTC"));
                 let mut event = about(issuance, Some(order), "issued", message);
                 event.details = json!({
@@ -280,6 +301,7 @@ impl Run<'_> {
             })
         })
         .await?;
+        self.worker.metrics.issued(issuance.reason, issuance.created_at, issuance.now);
         tracing::info!(%not_after, "issued");
         Ok(())
     }

@@ -5,23 +5,34 @@ use std::time::Duration;
 
 use zonecert_domain::failure::{Failure, FailureCode};
 use zonecert_domain::id::AccountId;
-use zonecert_domain::issuance::Failed;
+use zonecert_domain::issuance::{Failed, IssuanceReason};
 use zonecert_domain::key::KeyAlgorithm;
-use zonecert_domain::name::{CHALLENGE_LABEL, challenge_capacity};
+use zonecert_domain::name::challenge_capacity;
 use zonecert_domain::order::OrderStep;
 use zonecert_pki::chain::CertificateChain;
 use zonecert_pki::csr::certificate_request;
 use zonecert_pki::key::PrivateKey;
 use zonecert_store::certificates::KeyPolicy;
 use zonecert_store::challenge_records::NewChallengeRecord;
-use zonecert_store::issuances::{Issuance, database_now};
+use zonecert_store::issuances::{self, Issuance, database_now};
 use zonecert_store::issuing::{self, Subject};
 use zonecert_store::orders::{AuthorizationStatus, NewAuthorization, Order};
-use zonecert_store::{Connection, StoreError, challenge_records, private_keys};
+use zonecert_store::{Connection, StoreError, challenge_records, private_keys, renewal_info};
 
+use super::permission::Obstacle;
+use super::places::Places;
 use super::record::{PreparedKey, WantedAuthorization};
 use super::{Run, StepError};
 use crate::acme::{self, AcmeDirectory, OrderStatus};
+use crate::dns::visibility;
+use crate::key_stock;
+
+/// Name servers that do not show a value yet are looked at again after so long, then after twice that and so on.
+const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(250);
+const LAST_LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// After so long the step counts as failed, and is repeated like any other.
+const LOOKED_FOR_IN_PLACE: Duration = Duration::from_secs(10);
 
 impl Run<'_> {
     pub(super) async fn take_order_step(&self, issuance: &Issuance, order: &Order, step: OrderStep) -> Result<(), StepError> {
@@ -42,22 +53,57 @@ impl Run<'_> {
     pub(super) async fn begin_order(&self, issuance: &Issuance) -> Result<(), StepError> {
         let subject = self.subject(issuance).await?;
         if subject.deleted {
-            return Ok(self.record_cancelled(issuance).await?);
+            return self.cancel(issuance).await;
         }
-        check_allowed(&subject)?;
+        match self.find_obstacle(issuance, &subject).await? {
+            None => {}
+            Some(Obstacle::CallOff(why)) => return Ok(self.record_called_off(issuance, why).await?),
+            Some(Obstacle::Suspended) => return Err(StepError::Suspended),
+            Some(Obstacle::Refuse(failure)) => return Err(failure.into()),
+        }
+        self.check_aliases(&subject).await?;
         let directory = self.worker.directories.for_environment(subject.environment)?;
-        Ok(self.record_begun(issuance, &subject, directory.directory_url()).await?)
+        let replaces = self.find_replaced(issuance, directory).await?;
+        Ok(self.record_begun(issuance, &subject, directory.directory_url(), replaces.as_deref()).await?)
+    }
+
+    /// The certificate that an order takes the place of, by its identifier (RFC 9773 §5): the version in use, where its CA is the one that is asked, and takes that. Whatever goes
+    /// wrong in finding it out is no reason to wait.
+    async fn find_replaced(&self, issuance: &Issuance, directory: &AcmeDirectory) -> Result<Option<String>, StepError> {
+        if issuance.reason == IssuanceReason::First {
+            return Ok(None);
+        }
+        let (account, certificate) = (self.lease.account, issuance.certificate);
+        let in_use =
+            self.worker.store.tenant(account, async |conn| renewal_info::find_version_in_use(conn, account, certificate).await).await?;
+        let Some(in_use) = in_use.filter(|in_use| in_use.directory_url == directory.directory_url()) else { return Ok(None) };
+        match directory.offers_renewal_info().await {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(failure) => {
+                tracing::warn!(%failure, "the CA's directory cannot be read; the order does not say what it replaces");
+                return Ok(None);
+            }
+        }
+        let chain = CertificateChain::parse_pem(&in_use.chain_pem).ok();
+        Ok(chain.and_then(|chain| chain.renewal_info_identifier().map(str::to_owned)))
     }
 
     async fn place(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
         let directory = self.directory(order)?;
         let names: Vec<&str> = order.names.iter().map(String::as_str).collect();
-        let placed = directory.new_order(&names).await?;
-        Ok(self.record_placed(issuance, order, &placed).await?)
+        match directory.new_order_replacing(&names, order.replaces.as_deref()).await {
+            Ok(placed) => Ok(self.record_placed(issuance, order, &placed).await?),
+            Err(failure) if order.replaces.is_some() && may_be_about_replaces(&failure) => {
+                Ok(self.record_replaces_refused(issuance, order, &failure).await?)
+            }
+            Err(failure) => Err(failure.into()),
+        }
     }
 
     async fn write_challenges(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
-        if !self.has_room(order).await? {
+        let places = self.places(&self.subject(issuance).await?)?;
+        if !self.has_room(order, &places).await? {
             return Err(StepError::Turn);
         }
         let offered = self.directory(order)?.authorizations(order_url(order)?).await?;
@@ -68,7 +114,7 @@ impl Run<'_> {
                 acme::AuthorizationStatus::Pending => (AuthorizationStatus::Pending, Some(txt_value(&authorization)?)),
                 _ => return Err(refused(&authorization)),
             };
-            let record_name = challenge_name(&authorization.identifier);
+            let record_name = places.name(&authorization.identifier);
             wanted.push(WantedAuthorization {
                 record: value.map(|value| (record_name, value)),
                 authorization: NewAuthorization {
@@ -82,21 +128,20 @@ impl Run<'_> {
         if wanted.iter().all(|authorization| authorization.record.is_none()) {
             return Ok(self.record_already_authorized(issuance, order, wanted).await?);
         }
-        let zone = self.subject(issuance).await?.zone;
-        if self.record_challenges(issuance, order, &zone, wanted).await? { Ok(()) } else { Err(StepError::Turn) }
+        if self.record_challenges(issuance, order, places.dns_zone(), wanted).await? { Ok(()) } else { Err(StepError::Turn) }
     }
 
     /// A look before the CA is asked; whether there is room is decided when the values are written down.
-    async fn has_room(&self, order: &Order) -> Result<bool, StepError> {
+    async fn has_room(&self, order: &Order, places: &Places) -> Result<bool, StepError> {
         let account = self.lease.account;
-        let names: Vec<String> = order.names.iter().map(|name| challenge_name(name.trim_start_matches("*."))).collect();
+        let names: Vec<String> = order.names.iter().map(|name| places.name(name)).collect();
         Ok(self.worker.store.tenant(account, async |conn| has_room(conn, account, names.iter().map(String::as_str)).await).await?)
     }
 
     async fn present(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
-        let zone = self.subject(issuance).await?.zone;
-        let names: Vec<String> = pending(order).map(|authorization| challenge_name(&authorization.identifier)).collect();
-        self.worker.projector.project_names(&zone, None, &names).await?;
+        let places = self.places(&self.subject(issuance).await?)?;
+        let names: Vec<String> = pending(order).map(|authorization| places.name(&authorization.identifier)).collect();
+        self.worker.projector.project_names(places.dns_zone(), None, &names).await?;
         Ok(self.record_presented(issuance, order).await?)
     }
 
@@ -113,9 +158,33 @@ impl Run<'_> {
     }
 
     async fn notify(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
+        let servers = self.see_values(order).await?;
         let pending: Vec<&str> = pending(order).map(|authorization| authorization.url.as_str()).collect();
         self.directory(order)?.notify(order_url(order)?, &pending).await?;
-        Ok(self.record_notified(issuance, order).await?)
+        Ok(self.record_notified(issuance, order, servers).await?)
+    }
+
+    /// Waits in place until the name servers show the values; how many of them do. A failed validation would count against the CA's limits, a look costs nothing.
+    async fn see_values(&self, order: &Order) -> Result<usize, StepError> {
+        let account = self.lease.account;
+        let worker = self.worker;
+        let values = worker.store.tenant(account, async |conn| challenge_records::list_order_values(conn, account, order.id).await).await?;
+        let servers = worker.visibility.servers(&worker.resolver, &worker.settings.expectations.name_servers).await?;
+        let mut pause = FIRST_LOOK_AGAIN;
+        let mut waited = Duration::ZERO;
+        loop {
+            match visibility::look(&servers, &values).await {
+                Ok(servers) => return Ok(servers),
+                Err(_) if worker.is_stopping() => return Err(StepError::Turn),
+                Err(failure) if waited >= LOOKED_FOR_IN_PLACE => return Err(failure.into()),
+                Err(failure) => {
+                    tracing::debug!(%failure, "looking again");
+                    worker.pause(pause).await;
+                    waited += pause;
+                    pause = (pause * 2).min(LAST_LOOK_AGAIN);
+                }
+            }
+        }
     }
 
     async fn poll_authorizations(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
@@ -124,6 +193,9 @@ impl Run<'_> {
         let mut looks = Vec::new();
         let mut asked_for: Option<Duration> = None;
         let mut used_up = None;
+        if let Some(failure) = unproven(order, &seen) {
+            return Err(failure);
+        }
         for ours in pending(order) {
             let Some(theirs) = seen.iter().find(|authorization| authorization.url == ours.url) else {
                 return Err(Failure::new(FailureCode::CaMalformedAnswer, "the order has lost one of its authorizations").into());
@@ -153,6 +225,7 @@ impl Run<'_> {
 
     async fn finalize(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
         let Some(csr) = &order.csr else { return Err(StepError::Store(StoreError::Stale)) };
+        self.hold_on().await?;
         let answer = self.directory(order)?.finalize(order_url(order)?, csr).await?;
         match answer.status {
             OrderStatus::Invalid => Err(given_up(answer)),
@@ -161,6 +234,13 @@ impl Run<'_> {
             }
             OrderStatus::Processing | OrderStatus::Valid => Ok(self.record_finalized(issuance, order, &answer).await?),
         }
+    }
+
+    /// Makes sure of the lease before the CA is sent what cannot be taken back: somebody who has long been away must not have a certificate issued
+    /// that was cancelled meanwhile.
+    async fn hold_on(&self) -> Result<(), StepError> {
+        let (lease, ttl) = (self.lease, self.worker.settings.lease);
+        Ok(self.worker.store.tenant(lease.account, async |conn| issuances::renew_lease(conn, &lease, ttl).await).await?)
     }
 
     async fn poll_order(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
@@ -182,6 +262,7 @@ impl Run<'_> {
             }
             OrderStatus::Ready => {
                 if let Some(csr) = &order.csr {
+                    self.hold_on().await?;
                     directory.finalize(url, csr).await?;
                 }
                 Ok(self.record_looked(order, Vec::new(), timing.poll_pause(order.polls + 1, answer.retry_after)).await?)
@@ -222,14 +303,15 @@ impl Run<'_> {
             .store
             .tenant_write(account, async |conn| {
                 let key = private_keys::get_or_insert_certificate_key(conn, account, certificate).await?;
-                let Some(version) = private_keys::find_newest_key_version(conn, account, key, algorithm).await? else { return Ok(None) };
+                let Some(version) = private_keys::find_newest_key_version(conn, account, key).await? else { return Ok(None) };
                 let pkcs8 = private_keys::open_key_version(conn, masters, account, version).await?;
                 Ok::<_, StoreError>(Some((version, pkcs8)))
             })
             .await?;
         let Some((version, pkcs8)) = kept else { return Ok(None) };
         let key = PrivateKey::from_pkcs8_der(&pkcs8).map_err(|error| unavailable(&error))?;
-        Ok(Some(PreparedKey::Kept(version, key)))
+        // Another algorithm is wished for by now: that takes another key, which is then kept.
+        Ok((key.algorithm() == algorithm).then_some(PreparedKey::Kept(version, key)))
     }
 
     /// CPU-bound: 0.15 s for RSA-2048. Runs on a thread of its own, few at a time, so that the runtime stays responsive.
@@ -239,11 +321,15 @@ impl Run<'_> {
         algorithm: KeyAlgorithm,
         names: Vec<String>,
     ) -> Result<(PreparedKey, Vec<u8>), StepError> {
+        let key = match kept {
+            Some(kept) => Some(kept),
+            None => key_stock::take(self.worker, algorithm).await.map(PreparedKey::New),
+        };
         let permit = self.worker.key_makers.clone().acquire_owned().await;
         let made = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let key = match kept {
-                Some(kept) => kept,
+            let key = match key {
+                Some(key) => key,
                 None => PreparedKey::New(PrivateKey::generate(algorithm)?),
             };
             let csr = certificate_request(key.private_key(), &names)?;
@@ -252,43 +338,37 @@ impl Run<'_> {
         made.await.map_err(|error| unavailable(&error))?.map_err(|error| unavailable(&error))
     }
 
-    fn directory(&self, order: &Order) -> Result<&AcmeDirectory, StepError> {
+    pub(super) fn directory(&self, order: &Order) -> Result<&AcmeDirectory, StepError> {
         Ok(self.worker.directories.by_url(&order.directory_url)?)
     }
 }
 
-/// The plan is looked at again when the job runs (requirements section 6, downgrade).
-fn check_allowed(subject: &Subject) -> Result<(), Failure> {
-    use zonecert_store::accounts::AccountStatus;
-
-    if !subject.zone_verified {
-        return Err(Failure::new(FailureCode::ZoneLost, format!("the zone {} is not verified in this account", subject.zone)));
-    }
-    let limits = subject.account.plan.limits();
-    if !limits.paid || subject.account.status == AccountStatus::SuspendedAbuse {
-        return Err(Failure::new(FailureCode::PlanForbids, "the account may not have certificates issued at present"));
-    }
-    if !limits.wildcard && subject.names.iter().any(|name| name.starts_with("*.")) {
-        return Err(Failure::new(FailureCode::PlanForbids, "the plan no longer includes wildcard certificates"));
-    }
-    Ok(())
+/// Whether an order that was refused may be taken without `replaces`: the CA says that the other certificate was replaced already (RFC 9773 §5), that
+/// it does not know it, or something that says too little to exclude it.
+const fn may_be_about_replaces(failure: &Failure) -> bool {
+    matches!(
+        failure.code,
+        FailureCode::AcmeAlreadyReplaced
+            | FailureCode::AcmeMalformed
+            | FailureCode::AcmeUnauthorized
+            | FailureCode::AcmeServerInternal
+            | FailureCode::AcmeUnknownProblem
+            | FailureCode::CaMalformedAnswer
+            | FailureCode::OrderLost
+            | FailureCode::Internal
+    )
 }
 
 fn pending(order: &Order) -> impl Iterator<Item = &zonecert_store::orders::Authorization> {
     order.authorizations.iter().filter(|authorization| authorization.status == AuthorizationStatus::Pending)
 }
 
-fn order_url(order: &Order) -> Result<&str, StepError> {
+pub(super) fn order_url(order: &Order) -> Result<&str, StepError> {
     order.url.as_deref().ok_or(StepError::Store(StoreError::Stale))
 }
 
 fn unavailable(error: &dyn std::error::Error) -> StepError {
     Failure::new(FailureCode::KeyUnavailable, error.to_string()).into()
-}
-
-/// Where the CA looks for the proof of a name without `*.` (RFC 8555 §8.4).
-fn challenge_name(identifier: &str) -> String {
-    format!("{CHALLENGE_LABEL}.{identifier}")
 }
 
 /// Whether the values that an order wants at these names, a name for each value, fit beside those that are there.
@@ -317,11 +397,24 @@ fn txt_value(authorization: &acme::Authorization) -> Result<String, Failure> {
 
 /// The CA will not hold this name proven any more: the order is over.
 fn refused(authorization: &acme::Authorization) -> StepError {
-    let failure = authorization.problem.clone().unwrap_or_else(|| {
+    StepError::Failure(refusal(authorization), Failed::Order)
+}
+
+fn refusal(authorization: &acme::Authorization) -> Failure {
+    authorization.problem.clone().unwrap_or_else(|| {
         let detail = format!("the authorization of {} is {:?}", authorization.identifier, authorization.status);
         Failure::new(FailureCode::OrderInvalid, detail)
+    })
+}
+
+/// The failure of those names that the CA has looked for in vain, if there are any. They count against its limits.
+fn unproven(order: &Order, seen: &[acme::Authorization]) -> Option<StepError> {
+    let mut invalid = seen.iter().filter(|theirs| {
+        theirs.status == acme::AuthorizationStatus::Invalid && pending(order).any(|authorization| authorization.url == theirs.url)
     });
-    StepError::Failure(failure, Failed::Order)
+    let first = invalid.next()?;
+    let names = std::iter::once(first).chain(invalid).map(|authorization| authorization.identifier.clone()).collect();
+    Some(StepError::Unproven(refusal(first), names))
 }
 
 /// The CA has given the order up.

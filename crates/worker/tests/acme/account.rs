@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio_postgres::Client;
-use zonecert_devstack::{Pebble, PebbleOptions, Stack, unique_label};
+use zonecert_devstack::{Pebble, PebbleOptions, PebbleServer, Stack, unique_label};
 use zonecert_domain::email::Email;
 use zonecert_domain::failure::{FailureClass, FailureCode};
 use zonecert_store::Store;
-use zonecert_worker::acme::{AcmeDirectory, AcmeSettings};
+use zonecert_worker::acme::{AcmeDirectory, AcmeSettings, ExternalAccount};
 
 use crate::database::{fresh, master_keys, stack};
 
@@ -113,5 +113,32 @@ async fn a_ca_whose_certificate_leads_to_no_trusted_root_is_not_talked_to() -> R
     let settings = AcmeSettings { ca_file: None, request_timeout: Duration::from_secs(5), ..settings(&stack.pebble, false) };
     let directory = AcmeDirectory::new(settings, database.store, Arc::new(master_keys('k')))?;
     assert_eq!(directory.account().await.err().map(|failure| failure.code), Some(FailureCode::CaUnreachable));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ca_that_knows_its_customers_from_elsewhere_gets_the_binding_that_it_wants() -> Result<()> {
+    const KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let stack = stack().await?;
+    let options = PebbleOptions { external_account: Some(("customer-1".to_owned(), KEY.to_owned())), ..PebbleOptions::default() };
+    let ca = PebbleServer::beside(&stack.powerdns, &options).await?;
+    let bound_to = async |external_account: Option<ExternalAccount>| -> Result<AcmeDirectory> {
+        let settings = AcmeSettings { external_account, ..settings(&ca, false) };
+        Ok(AcmeDirectory::new(settings, fresh(&stack).await?.store, Arc::new(master_keys('k')))?)
+    };
+
+    let without = bound_to(None).await?.account().await.err();
+    assert_eq!(
+        without.map(|failure| (failure.code, failure.class())),
+        Some((FailureCode::AcmeExternalAccountRequired, FailureClass::Heal))
+    );
+    let stranger = bound_to(Some(ExternalAccount::new("customer-2", KEY)?)).await?.account().await;
+    assert!(stranger.is_err(), "an account was made for a customer that the CA does not know");
+    let padded = format!("{KEY}==\n");
+    let bound = bound_to(Some(ExternalAccount::new("customer-1", &padded)?)).await?;
+    bound.new_order(&[format!("{}.example.test", unique_label())]).await?;
+
+    assert!(ExternalAccount::new("customer-1", "not base64url!").is_err() && ExternalAccount::new("", KEY).is_err());
+    assert!(!format!("{:?}", ExternalAccount::new("customer-1", KEY)?).contains("mac"));
     Ok(())
 }

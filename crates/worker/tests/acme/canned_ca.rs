@@ -7,6 +7,8 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::USER_AGENT;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -61,7 +63,7 @@ pub(crate) struct CannedCa {
 struct State {
     base: String,
     replies: Mutex<HashMap<String, Reply>>,
-    requests: Mutex<Vec<String>>,
+    requests: Mutex<Vec<(String, Bytes)>>,
 }
 
 impl CannedCa {
@@ -107,7 +109,16 @@ impl CannedCa {
 
     /// How often `path` was asked for.
     pub(crate) fn count(&self, path: &str) -> usize {
-        self.state.requests.lock().unwrap().iter().filter(|asked| *asked == path).count()
+        self.state.requests.lock().unwrap().iter().filter(|(asked, _)| asked == path).count()
+    }
+
+    /// Protected header and payload of the last signed request to `path` (RFC 7515 §7.2.2).
+    pub(crate) fn last_signed(&self, path: &str) -> (Value, Value) {
+        let requests = self.state.requests.lock().unwrap();
+        let (_, body) = requests.iter().rev().find(|(asked, _)| asked == path).expect("it was asked for");
+        let body: Value = serde_json::from_slice(body).unwrap();
+        let part = |name: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body[name].as_str().unwrap()).unwrap()).unwrap();
+        (part("protected"), part("payload"))
     }
 }
 
@@ -121,9 +132,10 @@ impl State {
         match kind {
             "/dir" => {
                 let url = |path: &str| format!("{}{path}", self.base);
-                Reply::json(200, &json!({"newNonce": url("/nonce"), "newAccount": url("/new-account"), "newOrder": url("/new-order")}))
+                let urls = json!({"newNonce": url("/nonce"), "newAccount": url("/new-account"), "newOrder": url("/new-order"), "revokeCert": url("/revoke")});
+                Reply::json(200, &urls)
             }
-            "/nonce" => Reply::page(200, ""),
+            "/nonce" | "/revoke" => Reply::page(200, ""),
             "/new-account" => Reply::json(201, &json!({"status": "valid"})).with("location", format!("{}/account/1", self.base)),
             "/new-order" => Reply::json(201, &self.order(1, "pending")).with("location", format!("{}/order/1", self.base)),
             "order" => Reply::json(200, &self.order(number, "pending")),
@@ -172,8 +184,8 @@ async fn listen(listener: TcpListener, tls: TlsAcceptor, state: Arc<State>) {
 async fn answer(request: http::Request<Incoming>, state: Arc<State>) -> Result<http::Response<Full<Bytes>>, std::io::Error> {
     let path = request.uri().path().to_owned();
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default().to_owned();
-    let _ = request.into_body().collect().await;
-    state.requests.lock().unwrap().push(path.clone());
+    let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    state.requests.lock().unwrap().push((path.clone(), body));
     match state.reply(&path) {
         Reply::BreakOff => Err(std::io::ErrorKind::ConnectionReset.into()),
         Reply::Silence => {

@@ -42,7 +42,7 @@ async fn a_holder_who_stalled_records_nothing_any_more() -> Result<()> {
     let stale = [
         store.platform(async |conn| projections::renew_lease(conn, &stalled, TTL).await).await,
         store.platform(async |conn| projections::record_created_by_us(conn, &stalled, true).await).await,
-        store.platform(async |conn| projections::record_projected(conn, &stalled, generation).await.map(drop)).await,
+        store.platform(async |conn| projections::record_projected(conn, &stalled, generation, None).await.map(drop)).await,
         store.platform(async |conn| projections::record_failure(conn, &stalled, "late", TTL).await).await,
         store.platform(async |conn| projections::release_lease(conn, &stalled).await).await,
     ];
@@ -51,7 +51,7 @@ async fn a_holder_who_stalled_records_nothing_any_more() -> Result<()> {
     assert!(!row.is_through(generation) && !row.created_by_us && row.failures == 0, "{row:?}");
     assert_eq!(world.jobs().await?, (0, 1));
 
-    let now = store.platform(async |conn| projections::record_projected(conn, &holder, generation).await).await?;
+    let now = store.platform(async |conn| projections::record_projected(conn, &holder, generation, None).await).await?;
     assert_eq!(now, generation);
     store.platform(async |conn| projections::release_lease(conn, &holder).await).await?;
     assert!(take(store, zone, "third").await?.is_some(), "it was given back");
@@ -96,7 +96,7 @@ async fn a_holder_who_lost_the_lease_while_reading_writes_nothing() -> Result<()
     let seen = async || Ok((permits.available_permits() < 100).then_some(()));
     wait::until("the zone was read", Duration::from_secs(10), seen).await?;
     // It goes on by what the other one says, which here is not even true.
-    world.store.platform(async |conn| projections::record_projected(conn, &holder, generation).await).await?;
+    world.store.platform(async |conn| projections::record_projected(conn, &holder, generation, None).await).await?;
     stalled.await??;
 
     assert_eq!(world.values("").await?, Vec::<String>::new());
@@ -130,7 +130,7 @@ async fn whoever_waits_for_another_process_is_told_when_it_is_through() -> Resul
     let mut waiting = Box::pin(projector.project(&world.zone, Some(generation)));
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err());
 
-    world.store.platform(async |conn| projections::record_projected(conn, &lease, generation).await).await?;
+    world.store.platform(async |conn| projections::record_projected(conn, &lease, generation, None).await).await?;
     waiting.await?;
     assert!(world.server().find_zone(&world.zone).await?.is_none(), "the other one's word is taken for it");
     Ok(())

@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 use zonecert_devstack::{PowerDns as Server, StackHandle, unique_label, wait};
 use zonecert_domain::id::{AccountId, OrderId};
+use zonecert_domain::zone_name::ZoneName;
 use zonecert_store::challenge_records::{self, NewChallengeRecord};
 use zonecert_store::orders::{self, AuthorizationStatus, NewAuthorization};
 use zonecert_store::zone_projections::{self, Generation, ZoneProjection};
@@ -68,7 +69,19 @@ impl World {
     }
 
     pub(crate) fn projector_on(&self, powerdns: PowerDns) -> Result<Projector> {
-        Ok(Projector::new(open(&self.stack, &self.database)?, powerdns, NameServers::parse(NAMESERVERS)?, unique_label()))
+        let challenge_zone = ZoneName::platform(&self.challenge_zone())?;
+        Ok(Projector::new(
+            open(&self.stack, &self.database)?,
+            powerdns,
+            NameServers::parse(NAMESERVERS)?,
+            Some(challenge_zone),
+            unique_label(),
+        ))
+    }
+
+    /// The platform's own zone.
+    pub(crate) fn challenge_zone(&self) -> String {
+        format!("challenges.{}", self.zone)
     }
 
     pub(crate) fn server(&self) -> &Server {

@@ -12,6 +12,10 @@ use zonecert_api::ApiSettings;
 use zonecert_domain::name::NamePolicy;
 use zonecert_domain::zone_name::ZoneName;
 
+use super::ca::CaArgs;
+use super::dns::DnsArgs;
+use super::traffic::TrafficArgs;
+
 /// Where the API listens and what it allows.
 #[derive(Args)]
 #[command(next_help_heading = "API")]
@@ -25,19 +29,19 @@ pub(crate) struct ApiArgs {
     /// The address by which the API is reached from outside: issuer and audience of access tokens. Every process of one service has the same.
     #[arg(long, env = "ZONECERT_PUBLIC_URL", default_value = "http://127.0.0.1:8080", value_name = "ZONECERT_PUBLIC_URL")]
     public_url: String,
+    /// Where people find the dashboard: links in mails begin with it. Without it the public address.
+    #[arg(long, env = "ZONECERT_DASHBOARD_URL", value_name = "ZONECERT_DASHBOARD_URL")]
+    dashboard_url: Option<String>,
     /// PEM files, comma separated, with the private keys that sign access tokens: ECDSA P-256, made by `openssl genpkey -algorithm EC -pkeyopt
     /// ec_paramgen_curve:P-256`. The first signs, all verify.
     #[arg(long, env = "ZONECERT_JWT_KEY_FILE", value_delimiter = ',', required = true, value_name = "ZONECERT_JWT_KEY_FILE")]
     jwt_key_file: Vec<PathBuf>,
-    /// DNS resolvers that are asked about the ownership of zones, ADDRESS:PORT, comma separated. Without it those of the operating system.
-    #[arg(long, env = "ZONECERT_RESOLVER", value_delimiter = ',', value_name = "ZONECERT_RESOLVER")]
-    resolver: Vec<SocketAddr>,
     /// Allows zones and certificates under .test and other names that are not of the public DNS (RFC 6761). For development.
     #[arg(long, env = "ZONECERT_ALLOW_SPECIAL_USE_NAMES", value_name = "ZONECERT_ALLOW_SPECIAL_USE_NAMES", default_value = "false",
         action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     allow_special_use_names: bool,
     /// Zones of the platform itself, comma separated: nobody can import them, or anything above or below them.
-    #[arg(long, env = "ZONECERT_PLATFORM_ZONES", value_delimiter = ',', value_name = "ZONECERT_PLATFORM_ZONES", value_parser = platform_zone)]
+    #[arg(long, env = "ZONECERT_PLATFORM_ZONES", value_delimiter = ',', value_name = "ZONECERT_PLATFORM_ZONES", value_parser = super::platform_zone)]
     platform_zones: Vec<ZoneName>,
     /// Threads that answer requests.
     #[arg(long, env = "ZONECERT_API_THREADS", default_value_t = cores(), value_name = "ZONECERT_API_THREADS")]
@@ -49,11 +53,13 @@ pub(crate) struct ApiArgs {
     #[arg(long, env = "ZONECERT_STOP_PATIENCE_SECONDS", default_value = "20", value_name = "ZONECERT_STOP_PATIENCE_SECONDS",
         value_parser = super::seconds)]
     stop_patience_seconds: Duration,
+    #[command(flatten)]
+    traffic: TrafficArgs,
 }
 
 impl ApiArgs {
     /// The settings as the API takes them.
-    pub(crate) fn settings(&self) -> Result<ApiSettings> {
+    pub(crate) fn settings(&self, ca: &CaArgs, dns: &DnsArgs) -> Result<ApiSettings> {
         let mut token_keys_pem = Zeroizing::new(String::new());
         for file in &self.jwt_key_file {
             let pem = std::fs::read_to_string(file).with_context(|| format!("ZONECERT_JWT_KEY_FILE: {} cannot be read", file.display()))?;
@@ -62,11 +68,21 @@ impl ApiArgs {
         }
         Ok(ApiSettings {
             public_url: self.public_url.trim_end_matches('/').to_owned(),
+            dashboard_url: self.dashboard_url.as_ref().unwrap_or(&self.public_url).trim_end_matches('/').to_owned(),
             token_keys_pem,
-            resolvers: self.resolver.clone(),
-            names: NamePolicy { allow_special_use: self.allow_special_use_names, platform_zones: self.platform_zones.clone() },
+            resolvers: dns.resolver.clone(),
+            names: NamePolicy {
+                allow_special_use: self.allow_special_use_names,
+                platform_zones: self.platform_zones.iter().chain(&dns.challenge_zone).cloned().collect(),
+            },
+            acme_directory: ca.acme_directory.clone(),
+            acme_staging_directory: ca.acme_staging_directory.clone(),
+            caa_identities: ca.caa_identities.clone(),
+            name_servers: dns.nameservers.clone(),
+            challenge_zone: dns.challenge_zone.clone(),
             threads: self.api_threads,
             parallel_password_hashes: self.password_hashes,
+            traffic: self.traffic.settings(),
             stop_patience: self.stop_patience_seconds,
         })
     }
@@ -74,8 +90,4 @@ impl ApiArgs {
 
 fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-fn platform_zone(text: &str) -> Result<ZoneName, String> {
-    ZoneName::platform(text).map_err(|error| error.detail())
 }

@@ -34,7 +34,7 @@ impl DatabaseUrl {
 pub(crate) struct DatabaseArgs {
     #[command(flatten)]
     database: DatabaseUrl,
-    /// Connections kept at the most.
+    /// Connections kept at the most. The API keeps one more for each core, up to 8, which short questions share.
     #[arg(long, env = "ZONECERT_DATABASE_CONNECTIONS", default_value = "16", value_name = "ZONECERT_DATABASE_CONNECTIONS",
         value_parser = clap::value_parser!(u32).range(2..=1000))]
     database_connections: u32,

@@ -5,7 +5,11 @@ use std::time::Duration;
 use clap::Args;
 use zonecert_domain::order::OrderTiming;
 use zonecert_domain::retry::RetryLadder;
-use zonecert_worker::WorkerSettings;
+use zonecert_preflight::Expectations;
+use zonecert_worker::{KeyStockSettings, WorkerSettings};
+
+use super::ca::CaArgs;
+use super::dns::DnsArgs;
 
 /// How the worker works.
 #[derive(Args)]
@@ -32,6 +36,17 @@ pub(crate) struct WorkerArgs {
     #[arg(long, env = "ZONECERT_SWEEP_INTERVAL_SECONDS", default_value = "5", value_name = "ZONECERT_SWEEP_INTERVAL_SECONDS",
         value_parser = super::positive_seconds)]
     sweep_interval_seconds: Duration,
+    /// How often due renewals, news of the CA about them, and expired certificates are looked for.
+    #[arg(long, env = "ZONECERT_RENEWAL_SCAN_SECONDS", default_value = "60", value_name = "ZONECERT_RENEWAL_SCAN_SECONDS",
+        value_parser = super::positive_seconds)]
+    renewal_scan_seconds: Duration,
+    /// Private keys (RSA-2048) made in advance while there is little to do, for all workers together; 0 for none. Each is sealed like every other, and takes 2 KB.
+    #[arg(long, env = "ZONECERT_KEY_STOCK", default_value = "200", value_name = "ZONECERT_KEY_STOCK",
+        value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    key_stock: u32,
+    /// How often the stock of private keys is looked at.
+    #[arg(long, env = "ZONECERT_KEY_STOCK_SECONDS", default_value = "5", value_name = "ZONECERT_KEY_STOCK_SECONDS", value_parser = super::positive_seconds)]
+    key_stock_seconds: Duration,
     /// Issuances worked on at the same time.
     #[arg(long, env = "ZONECERT_WORKER_CONCURRENCY", default_value = "64", value_name = "ZONECERT_WORKER_CONCURRENCY",
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -43,7 +58,7 @@ pub(crate) struct WorkerArgs {
 
 impl WorkerArgs {
     /// The settings as the worker takes them.
-    pub(crate) fn settings(&self) -> WorkerSettings {
+    pub(crate) fn settings(&self, ca: &CaArgs, dns: &DnsArgs) -> WorkerSettings {
         WorkerSettings {
             timing: OrderTiming {
                 propagation: self.propagation_seconds,
@@ -53,8 +68,11 @@ impl WorkerArgs {
             ladder: self.retry_ladder_seconds.clone(),
             lease: self.lease_seconds,
             sweep_interval: self.sweep_interval_seconds,
+            scan_interval: self.renewal_scan_seconds,
+            key_stock: KeyStockSettings { size: self.key_stock as usize, interval: self.key_stock_seconds },
             concurrency: self.worker_concurrency as usize,
             stop_grace: self.stop_grace_seconds,
+            expectations: Expectations::new(&dns.nameservers, &ca.caa_identities, dns.challenge_zone.as_ref()),
         }
     }
 }

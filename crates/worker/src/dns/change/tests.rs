@@ -117,7 +117,7 @@ fn of_several_soa_records_the_latest_stays() {
     let latest = SOA.replace(" 7 ", " 2026112110 ");
     doubled.rrsets[0] = rrset("a.test.", "SOA", &[SOA, &latest, &SOA.replace(" 7 ", " 9 ")]);
     let repaired = change(&doubled, &[]);
-    assert_eq!((repaired.record_type, contents(&repaired), repaired.ttl), ("SOA", vec![latest.as_str()], 86_400));
+    assert_eq!((repaired.record_type.as_str(), contents(&repaired), repaired.ttl), ("SOA", vec![latest.as_str()], 86_400));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn apply(zone: &mut Zone, changes: Vec<RrSetChange>) {
     for change in changes {
         zone.rrsets.retain(|rrset| rrset.name != change.name || rrset.record_type != change.record_type);
         if !change.records.is_empty() {
-            let record_type = change.record_type.to_owned();
+            let record_type = change.record_type.clone();
             zone.rrsets.push(RrSet { name: change.name, record_type, ttl: change.ttl, records: change.records, comments: Vec::new() });
         }
     }
@@ -170,4 +170,14 @@ proptest! {
             prop_assert_eq!(answered(&now, value), named.unwrap_or_else(|| answered(&before, value)), "{}", value);
         }
     }
+}
+
+#[test]
+fn the_holders_proof_replaces_that_of_who_held_the_zone_before() {
+    let mut before = zone(&[]);
+    before.rrsets.push(rrset("_zonecert.a.test.", "TXT", &[r#""theirs""#, r#""foreign""#]));
+    let proofs = [("theirs", false), ("ours", true)].map(|(value, wanted)| ZoneProof { value: value.to_owned(), wanted });
+    let changes = Desired::new(&[]).with_proofs("a.test", &proofs).changes("a.test", &before, &servers());
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!((changes[0].name.as_str(), contents(&changes[0])), ("_zonecert.a.test.", vec![r#""foreign""#, r#""ours""#]));
 }

@@ -1,0 +1,80 @@
+//! Pages of certificates.
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::{exists, sql};
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Text};
+use diesel_async::RunQueryDsl;
+use zonecert_domain::certificate::CertificateStatus;
+use zonecert_domain::id::{AccountId, CertificateId, ZoneId};
+
+use super::{Certificate, row};
+use crate::schema::{certificate_names, certificates};
+use crate::{Connection, StoreError};
+
+/// Where a page of certificates begins: behind this one, newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// When it was requested.
+    pub created_at: DateTime<Utc>,
+    /// Its identifier.
+    pub id: CertificateId,
+}
+
+/// Which certificates to list: those that all of this holds for. An empty filter is all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// In one of these states; in any where there are none.
+    pub statuses: Vec<CertificateStatus>,
+    /// Of this zone.
+    pub zone: Option<ZoneId>,
+    /// Of exactly this name.
+    pub name: Option<String>,
+    /// With a domain or SAN that holds this text.
+    pub text: Option<String>,
+    /// In use, and at its end before this moment.
+    pub expiring_before: Option<DateTime<Utc>>,
+}
+
+/// The certificates of an account that were not deleted, newest first, those behind `after`, at most `limit`.
+///
+/// The account's index bounds what is read. What text a name holds is looked at row by row behind that: no index is of use to such a condition
+/// under row-level security, and an account has few certificates.
+pub async fn list_certificates(
+    conn: &mut Connection,
+    account: AccountId,
+    filter: &Filter,
+    after: Option<Position>,
+    limit: i64,
+) -> Result<Vec<Certificate>, StoreError> {
+    let mut query = row::query(account.0).order((certificates::created_at.desc(), certificates::id.desc())).limit(limit).into_boxed();
+    if let Some(after) = after {
+        // Said twice, so that the index gives a range.
+        query = query
+            .filter(certificates::created_at.le(after.created_at))
+            .filter(certificates::created_at.lt(after.created_at).or(certificates::id.lt(after.id.0)));
+    }
+    if !filter.statuses.is_empty() {
+        query = query.filter(certificates::status.eq_any(words(&filter.statuses)));
+    }
+    if let Some(zone) = filter.zone {
+        query = query.filter(certificates::zone_id.eq(zone.0));
+    }
+    if let Some(name) = &filter.name {
+        query = query.filter(certificates::name.eq(name.clone()));
+    }
+    if let Some(text) = &filter.text {
+        let holds = sql::<Bool>("position(").bind::<Text, _>(text.clone()).sql(" IN certificate_names.name) > 0");
+        let names = certificate_names::table.filter(certificate_names::account_id.eq(account.0));
+        query = query.filter(exists(names.filter(certificate_names::certificate_id.eq(certificates::id)).filter(holds)));
+    }
+    if let Some(moment) = filter.expiring_before {
+        let in_use = words(&[CertificateStatus::Issued, CertificateStatus::Validating]);
+        query = query.filter(certificates::expires_at.lt(moment)).filter(certificates::status.eq_any(in_use));
+    }
+    query.load::<row::Row>(conn).await?.into_iter().map(row::Row::into_certificate).collect()
+}
+
+fn words(statuses: &[CertificateStatus]) -> Vec<&'static str> {
+    statuses.iter().map(|status| status.as_str()).collect()
+}

@@ -1,0 +1,106 @@
+//! A tenant's read in one statement, and so in one round trip.
+//!
+//! Row-level security looks at the setting `zonecert.account`, which a transaction has to set first: three round trips for one question. A
+//! [`TenantQuery`] sets it in the statement itself, which is a transaction of its own, so that the setting ends with it.
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types;
+use zonecert_domain::id::AccountId;
+
+/// A query within its tenant.
+///
+/// What reads the rows is a lateral subquery that depends on what has set the account (`tenant.account`) and that cannot be pulled up
+/// (`OFFSET 0`), so that PostgreSQL evaluates it afterwards, whatever it plans. Were that ever wrong, the policies would show no row, never another tenant's.
+#[derive(Clone, Debug, QueryId)]
+pub(crate) struct TenantQuery<T, Q> {
+    tenant: T,
+    query: Q,
+}
+
+/// The tenant is known.
+#[derive(Clone, Debug, QueryId)]
+pub(crate) struct Known(String);
+
+/// The tenant is that of the API token with this SHA-256, usable or not. Without one there are no rows.
+#[derive(Clone, Debug, QueryId)]
+pub(crate) struct OfApiToken([u8; 32]);
+
+impl<Q> TenantQuery<Known, Q> {
+    pub(crate) fn new(account: AccountId, query: Q) -> Self {
+        Self { tenant: Known(account.0.to_string()), query }
+    }
+}
+
+impl<Q> TenantQuery<OfApiToken, Q> {
+    pub(crate) fn of_api_token(sha256: [u8; 32], query: Q) -> Self {
+        Self { tenant: OfApiToken(sha256), query }
+    }
+}
+
+impl<T, Q: Query> Query for TenantQuery<T, Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<T: QueryFragment<Pg>, Q: QueryFragment<Pg>> QueryFragment<Pg> for TenantQuery<T, Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT answer.* FROM (SELECT set_config('zonecert.account', ");
+        self.tenant.walk_ast(out.reborrow())?;
+        out.push_sql(") AS tenant, LATERAL (SELECT question.* FROM (");
+        self.query.walk_ast(out.reborrow())?;
+        out.push_sql(") AS question WHERE tenant.account IS NOT NULL OFFSET 0) AS answer");
+        Ok(())
+    }
+
+    /// It is, also where diesel cannot know, because a piece of SQL was written by hand: questions are few, and values never stand in their text.
+    /// Planned anew each time, a question takes PostgreSQL many times as long as its answer.
+    fn is_safe_to_cache_prepared(&self, _: &Pg) -> QueryResult<bool> {
+        Ok(true)
+    }
+}
+
+impl QueryFragment<Pg> for Known {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_bind_param::<sql_types::Text, _>(&self.0)?;
+        out.push_sql(", true) AS account");
+        Ok(())
+    }
+}
+
+impl QueryFragment<Pg> for OfApiToken {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("found.account_id::text, true) AS account FROM lookup_api_token(");
+        out.push_bind_param::<sql_types::Binary, _>(&self.0)?;
+        out.push_sql(") AS found");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::dsl::sql;
+
+    use super::*;
+    use crate::schema::certificates;
+
+    #[test]
+    fn a_question_is_prepared_once_whatever_it_is_written_in() {
+        let by_hand = certificates::table.select(sql::<sql_types::Bool>("true"));
+        let knows = <_ as QueryFragment<Pg>>::is_safe_to_cache_prepared(&by_hand, &Pg).unwrap();
+        assert!(!knows, "diesel has become wiser, and need not be told any more");
+        assert!(TenantQuery::new(AccountId::new(), by_hand).is_safe_to_cache_prepared(&Pg).unwrap());
+    }
+
+    #[test]
+    fn values_are_bound_and_never_part_of_the_text() {
+        let account = AccountId::new();
+        let question = || certificates::table.filter(certificates::id.eq(account.0)).select(certificates::name);
+        let known = diesel::debug_query::<Pg, _>(&TenantQuery::new(account, question())).to_string();
+        let of_token = diesel::debug_query::<Pg, _>(&TenantQuery::of_api_token([7; 32], question())).to_string();
+        for sql in [known, of_token] {
+            let statement = sql.split(" -- binds: ").next().unwrap();
+            assert!(statement.contains("$1") && statement.contains("$2") && !statement.contains(&account.0.to_string()), "{sql}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Lists and searches read the tenant's own rows by its index, however much others have: counted by `PostgreSQL` itself while the real functions run as
+//! the API's role, under row-level security.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta};
+use uuid::Uuid;
+use zonecert_devstack::wait;
+use zonecert_domain::certificate::CertificateStatus;
+use zonecert_domain::id::{AccountId, CertificateId, ZoneId};
+use zonecert_store::certificates::{self, Filter, Position};
+use zonecert_store::{Connection, Store, StoreError};
+
+use crate::database::{Database, Role};
+use crate::world::now;
+
+/// Certificates of the tenant who asks; each has two names.
+const MINE: i64 = 30;
+
+/// Two hundred tenants with as many certificates each.
+async fn crowd(database: &Database) -> AccountId {
+    database
+        .run(&format!(
+            "SET session_replication_role = replica;
+             INSERT INTO accounts (id, name, plan) SELECT md5(a::text)::uuid, 'Tenant', 'elite' FROM generate_series(1, 200) AS a;
+             INSERT INTO certificates (id, account_id, zone_id, name, number, domain, key_algorithm, auto_renew, status, created_at, expires_at)
+             SELECT md5(a || '-' || n)::uuid, md5(a::text)::uuid, md5('zone' || a)::uuid, 'c' || n, n, 'c' || n || '.t' || a || '.test', 'rsa2048', true, 'issued',
+                 now() - make_interval(mins => n), now() + make_interval(days => n) FROM generate_series(1, 200) AS a, generate_series(1, {MINE}) AS n;
+             INSERT INTO certificate_names (account_id, certificate_id, position, name, reversed_name)
+             SELECT account_id, id, position, prefix || domain, 'test.' || number || prefix FROM certificates, (VALUES (0, ''), (1, 'www.')) AS names (position, prefix);
+             RESET session_replication_role"
+        ))
+        .await;
+    // Where rows are not known to be visible to everybody, the planner looks at those at the ends of an index, and they would count.
+    let settled = async || {
+        database.run("VACUUM ANALYZE").await;
+        let visible = "SELECT bool_and(relallvisible = relpages) FROM pg_class WHERE relname IN ('certificates', 'certificate_names')";
+        Ok(database.value::<bool>(visible).await.then_some(()))
+    };
+    wait::until("every row is visible to everybody", Duration::from_mins(1), settled).await.unwrap();
+    AccountId(uuid(database, "7").await)
+}
+
+async fn uuid(database: &Database, of: &str) -> Uuid {
+    database.value::<String>(&format!("SELECT md5('{of}')::uuid::text")).await.parse().unwrap()
+}
+
+/// What the API asks, as its role.
+#[derive(Debug)]
+enum Question {
+    List(Filter, Option<Position>),
+    Usage,
+    Read(CertificateId),
+}
+
+/// Returns how many rows were found.
+async fn ask(store: &Store, account: AccountId, question: Question) -> usize {
+    let limit = MINE + 1;
+    match question {
+        Question::List(filter, after) => {
+            let list = async move |conn: &mut Connection| certificates::list_certificates(conn, account, &filter, after, limit).await;
+            store.tenant(account, list).await.unwrap().len()
+        }
+        Question::Usage => {
+            let usage = async move |conn: &mut Connection| certificates::get_usage(conn, account).await;
+            usize::try_from(store.tenant::<_, StoreError, _>(account, usage).await.unwrap().1).unwrap()
+        }
+        Question::Read(id) => certificates::read_certificate(store, account, id).await.map(|_| 1).unwrap(),
+    }
+}
+
+/// How often the tables of certificates and their names are read from end to end by a question, and how many rows of them by an index.
+async fn cost(database: &Database, account: AccountId, question: Question) -> (usize, i64, i64) {
+    // A connection may keep what it has counted for a while, and would report what filled the tables after the reset.
+    database.run("SELECT pg_stat_force_next_flush()").await;
+    database.run("SELECT pg_stat_reset()").await;
+    let store = database.store(Role::Api, 1);
+    let found = ask(&store, account, question).await;
+    drop(store);
+    // A connection reports what it has read when it ends.
+    let connected = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'zonecert_api'";
+    while database.value::<i64>(connected).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    let tables = "FROM pg_stat_user_tables WHERE relname IN ('certificates', 'certificate_names')";
+    let scans = database.value::<i64>(&format!("SELECT sum(seq_scan)::bigint {tables}")).await;
+    (found, scans, database.value::<i64>(&format!("SELECT sum(idx_tup_fetch)::bigint {tables}")).await)
+}
+
+#[tokio::test]
+async fn no_question_reads_more_than_the_tenants_own_rows() {
+    let database = Database::migrated().await;
+    let account = crowd(&database).await;
+    let (zone, middle) = (ZoneId(uuid(&database, "zone7").await), CertificateId(uuid(&database, "7-15").await));
+    let micros = format!("SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM certificates WHERE id = '{}'", middle.0);
+    let created_at = DateTime::from_timestamp_micros(database.value::<i64>(&micros).await).unwrap();
+    let filter = Filter::default;
+    let mine = usize::try_from(MINE).unwrap();
+    for (question, expected) in [
+        (Question::List(filter(), None), mine),
+        (Question::List(filter(), Some(Position { created_at, id: middle })), mine - 15),
+        (Question::List(Filter { statuses: vec![CertificateStatus::Issued], ..filter() }, None), mine),
+        (Question::List(Filter { statuses: vec![CertificateStatus::Failed, CertificateStatus::Revoked], ..filter() }, None), 0),
+        (Question::List(Filter { zone: Some(zone), ..filter() }, None), mine),
+        (Question::List(Filter { name: Some("c7".to_owned()), ..filter() }, None), 1),
+        (Question::List(Filter { text: Some("www.c7.".to_owned()), ..filter() }, None), 1),
+        (Question::List(Filter { text: Some("t7.test".to_owned()), ..filter() }, None), mine),
+        (Question::List(Filter { text: Some("nowhere".to_owned()), ..filter() }, None), 0),
+        (Question::List(Filter { expiring_before: Some(now() + TimeDelta::hours(36)), ..filter() }, None), 1),
+        (Question::Usage, mine),
+        (Question::Read(middle), 1),
+    ] {
+        let asked = format!("{question:?}");
+        let (found, scans, read) = cost(&database, account, question).await;
+        assert_eq!((found, scans), (expected, 0), "{asked}");
+        // Each certificate, and each of its two names twice: to look for the text, and to show them.
+        assert!(read <= 5 * MINE, "{read} rows for {asked}");
+    }
+}

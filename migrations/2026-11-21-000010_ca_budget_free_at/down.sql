@@ -1,0 +1,1 @@
+DROP FUNCTION lookup_ca_budget_free_at(text, text, text, interval, integer);

@@ -1,0 +1,11 @@
+REVOKE UPDATE (email, name, password_hash) ON users FROM zonecert_worker;
+REVOKE UPDATE (email) ON invitations, email_tokens FROM zonecert_worker;
+DROP FUNCTION sweep_refresh_tokens(interval, integer), sweep_email_tokens(interval, integer), sweep_finished_mails(interval, integer);
+DROP POLICY sweep ON refresh_tokens;
+DROP POLICY sweep ON email_tokens;
+DROP POLICY sweep_delete ON refresh_tokens;
+DROP POLICY sweep_delete ON email_tokens;
+DROP POLICY sweep_delete ON mails;
+REVOKE SELECT (id, expires_at), DELETE ON refresh_tokens, email_tokens FROM zonecert_sweep;
+REVOKE SELECT (created_at), DELETE ON mails FROM zonecert_sweep;
+DROP INDEX refresh_tokens_expires_at_idx;

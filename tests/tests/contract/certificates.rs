@@ -1,0 +1,84 @@
+//! Certificates, from the request to the deletion.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::described::Request;
+use super::{World, text};
+
+const FILES: [&str; 4] = ["download", "pem", "chain", "key"];
+
+pub(crate) async fn scenario(world: &World) -> Result<()> {
+    let World { api, callers, owner, things, .. } = world;
+    let (token, zone) = (callers.program.as_str(), &things.zone);
+    let at = |id: &str| format!("/api/v1/certificates/{id}");
+    let request = || Request::post("/api/v1/certificates").by(token);
+
+    let check = Request::post("/api/v1/certificates/preflight").by(token);
+    let again = json!({"zone_id": zone.id, "domain": format!("app.{}", zone.name), "name": "later"});
+    let found = api.once(200, check.clone().json(again), "again=1").await;
+    let codes: Vec<&str> = found["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["certificate_exists", "zone_delegated_elsewhere"]);
+    let nowhere = json!({"zone_id": "zone_x", "domain": "app.example.test"});
+    assert_eq!(api.expect(404, check.json(nowhere)).await["code"], "zone_not_found");
+
+    let wish = json!({"zone_id": zone.id, "domain": format!("contract.{}", zone.name), "sans": [format!("*.deeper.{}", zone.name)]});
+    let requested = api.once(202, request().json(wish.clone()), "again=1").await;
+    assert_eq!(api.expect(409, request().json(wish)).await["code"], "certificate_exists");
+    let nowhere = json!({"zone_id": "zone_x", "domain": "app.example.test"});
+    assert_eq!(api.expect(404, request().json(nowhere)).await["code"], "zone_not_found");
+    let later = json!({"zone_id": zone.id, "domain": format!("later.{}", zone.name), "key_algorithm": "ecdsa_p256", "place_order": false});
+    let later = text(&api.expect(201, request().json(later)).await["id"]);
+    for file in FILES {
+        api.expect(409, Request::get(format!("{}/{file}", at(&later))).by(token)).await;
+    }
+    assert_eq!(api.expect(409, Request::post(format!("{}/revoke", at(&later))).by(token)).await["code"], "nothing_to_revoke");
+
+    lists(world).await;
+    let issued = text(&requested["id"]);
+    owner.becomes(&issued, "issued").await?;
+    files(world, &at(&issued)).await;
+    change(world, &at(&issued)).await;
+
+    let renew = Request::post(format!("{}/renew", at(&issued))).by(token);
+    api.once(202, renew.clone(), "again=1").await;
+    assert_eq!(api.expect(409, renew).await["code"], "issuance_under_way");
+    owner.becomes(&issued, "issued").await?;
+    let revoke = Request::post(format!("{}/revoke", at(&issued))).by(token).json(json!({"reason": "superseded"}));
+    api.once(202, revoke, "again=1").await;
+    api.expect(204, Request::delete(format!("{}?revoke=true", at(&later))).by(token)).await;
+    Ok(())
+}
+
+async fn lists(World { api, callers, things, .. }: &World) {
+    let token = callers.program.as_str();
+    let page = api.expect(200, Request::get("/api/v1/certificates?limit=1").by(token)).await;
+    api.expect(200, Request::get(format!("/api/v1/certificates?cursor={}", text(&page["next_cursor"]))).by(token)).await;
+    let filters =
+        format!("status=issued&zone_id={}&name=app.{}&q=APP&expiring_before=2100-01-01T00:00:00Z", things.zone.id, things.zone.name);
+    let filtered = api.expect(200, Request::get(format!("/api/v1/certificates?{filters}")).by(token)).await;
+    assert_eq!(filtered["certificates"].as_array().unwrap().len(), 1);
+    assert_eq!(api.expect(400, Request::get("/api/v1/certificates?status=happy").by(token)).await["code"], "unknown_choice");
+}
+
+async fn files(World { api, callers, .. }: &World, path: &str) {
+    let token = callers.program.as_str();
+    for file in FILES {
+        let request = Request::get(format!("{path}/{file}")).by(token);
+        let first = api.answer(request.clone()).await;
+        let tag = first.header("etag");
+        first.is(200);
+        api.expect(304, request.header("if-none-match", tag)).await;
+    }
+    api.expect(200, Request::get(path).by(token)).await;
+    let log = api.expect(200, Request::get(format!("{path}/logs")).by(token)).await;
+    assert!(log["logs"].as_array().unwrap().len() > 5);
+}
+
+async fn change(World { api, callers, things, .. }: &World, path: &str) {
+    let change = |body| Request::patch(path).by(&callers.program).json(body);
+    let changed = api.expect(200, change(json!({"auto_renew": false, "label": "contract", "key_policy": "keep"}))).await;
+    assert_eq!(changed["label"], "contract");
+    let taken = change(json!({"name": format!("app.{}", things.zone.name)}));
+    assert_eq!(api.expect(409, taken).await["code"], "certificate_name_taken");
+}

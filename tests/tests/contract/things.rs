@@ -1,0 +1,70 @@
+//! One thing of each kind that a path can name, so that routes can be called with what is there, and with what is another account's.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use zonecert_devstack::unique_label;
+use zonecert_tests::{Account, System, Zone};
+
+use super::described::{Described, Request};
+use super::{text, token_of};
+
+/// What an account has: an identifier of each kind, by its prefix.
+pub(crate) struct Things {
+    ids: BTreeMap<&'static str, String>,
+    /// Under which the certificate is.
+    pub(crate) zone: Zone,
+}
+
+impl Things {
+    /// Makes them. The certificate is issued, the zone hosted and verified, the record set in the zone.
+    pub(crate) async fn make(api: &Described, system: &System, account: &Account) -> Self {
+        let owner = account.access_token.as_str();
+        let zone = system.verified_zone(account).await.unwrap();
+        let certificate = account.request(&zone, "app", &[]).await.unwrap();
+        let records = json!({"name": format!("mx.{}", zone.name), "type": "MX", "ttl": 300, "contents": ["10 mail.example.test."]});
+        let record_set = api.expect(200, Request::put(format!("/api/v1/zones/{}/records", zone.id)).by(owner).json(records)).await;
+        let token = json!({"name": "thing", "scopes": ["zones:read"]});
+        let token = api.expect(201, Request::post("/api/v1/tokens").by(owner).json(token)).await;
+        let me = api.expect(200, Request::get("/api/v1/me").by(owner)).await;
+        system.confirm_email(&account.email).await.unwrap();
+        let guest = json!({"email": format!("{}@customers.test", unique_label()), "role": "viewer"});
+        let invitation = api.expect(201, Request::post("/api/v1/invitations").by(owner).json(guest)).await;
+        account.becomes(&certificate, "issued").await.unwrap();
+        let ids = [
+            ("acct", text(&me["account"]["id"])),
+            ("cert", certificate),
+            ("inv", text(&invitation["id"])),
+            ("rrset", text(&record_set["id"])),
+            ("tok", text(&token["id"])),
+            ("user", text(&me["user"]["id"])),
+            ("zone", zone.id.clone()),
+        ];
+        Self { ids: ids.into_iter().collect(), zone }
+    }
+
+    /// The identifier of the kind.
+    pub(crate) fn id(&self, prefix: &str) -> &str {
+        self.ids.get(prefix).unwrap_or_else(|| panic!("no thing has an identifier {prefix}_…: have things.rs make one"))
+    }
+
+    /// All of them.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.values().map(String::as_str)
+    }
+
+    /// What stands in a path for a parameter: the identifier, or the name of a plan.
+    pub(crate) fn fill(&self, name: &str, prefix: Option<&str>) -> String {
+        match (name, prefix) {
+            (_, Some(prefix)) => self.id(prefix).to_owned(),
+            ("plan", None) => "plus".to_owned(),
+            (other, None) => panic!("say in things.rs what stands for {{{other}}} in a path"),
+        }
+    }
+}
+
+/// An API token of the account with these scopes.
+pub(crate) async fn make_token(api: &Described, person: &str, scopes: &[&str]) -> String {
+    let wish = json!({"name": scopes.join(" "), "scopes": scopes});
+    token_of(&api.expect(201, Request::post("/api/v1/tokens").by(person).json(wish)).await)
+}
