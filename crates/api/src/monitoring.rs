@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::{Encoder as _, IntGaugeVec, Opts, Registry, TextEncoder};
+use zonecert_store::ca_budget::Ledger;
 use zonecert_store::{Store, StoreError, migrate};
 
 pub use http::HttpMetrics;
@@ -35,15 +36,15 @@ pub struct Monitoring {
 
 impl Monitoring {
     /// `store` is opened as the API's or the worker's role, with connections of its own: the page answers also when all others are in use. `version` is the
-    /// program's; `directories` are those at which orders are placed.
-    pub fn new(store: Store, version: &str, directories: Vec<String>) -> Result<Self, MetricsError> {
+    /// program's; `ledgers` are those of the CAs at which orders are placed.
+    pub fn new(store: Store, version: &str, ledgers: Vec<Ledger>) -> Result<Self, MetricsError> {
         let registry = Registry::new();
         let build = IntGaugeVec::new(Opts::new("zonecert_build_info", "1, with the version of the program."), &["version"])?;
         build.with_label_values(&[version]).set(1);
         registry.register(Box::new(build))?;
         let pools = Arc::new(Pools::new());
         registry.register(Box::new(Shared(Arc::clone(&pools))))?;
-        let platform = Arc::new(Platform::new(store.clone(), directories));
+        let platform = Arc::new(Platform::new(store.clone(), ledgers));
         Ok(Self { store, registry, pools, platform })
     }
 

@@ -9,6 +9,7 @@ use zonecert_domain::name::NamePolicy;
 use zonecert_domain::zone_name::ZoneName;
 use zonecert_preflight::Expectations;
 use zonecert_resolver::ResolverError;
+use zonecert_store::ca_budget::Ledger;
 use zonecert_store::issuing::Environment;
 
 use crate::auth::password::HashingError;
@@ -27,10 +28,8 @@ pub struct ApiSettings {
     pub resolvers: Vec<SocketAddr>,
     /// Which names certificates and zones may have.
     pub names: NamePolicy,
-    /// The CA's directory for certificates that everybody trusts, as the workers have it: what is left of its limits is counted by it.
-    pub acme_directory: String,
-    /// The CA's directory for `environment: staging`, where there is one.
-    pub acme_staging_directory: Option<String>,
+    /// The CAs as the workers have them, the one that is asked first in front: what is left of their limits is counted by their directories.
+    pub authorities: Vec<(Environment, Ledger)>,
     /// The issuer domain names by which CAA records allow the CA (RFC 8659 §4.2).
     pub caa_identities: Vec<ZoneName>,
     /// Our name servers, which the registrar of a hosted zone is to point at.
@@ -53,12 +52,9 @@ impl ApiSettings {
         Expectations::new(&self.name_servers, &self.caa_identities, self.challenge_zone.as_ref())
     }
 
-    /// The CA's directory for certificates of this kind.
-    pub(crate) fn directory(&self, environment: Environment) -> Option<&str> {
-        match environment {
-            Environment::Production => Some(&self.acme_directory),
-            Environment::Staging => self.acme_staging_directory.as_deref(),
-        }
+    /// The CAs for certificates of this kind.
+    pub(crate) fn ledgers(&self, environment: Environment) -> impl Iterator<Item = &Ledger> {
+        self.authorities.iter().filter(move |(of, _)| *of == environment).map(|(_, ledger)| ledger)
     }
 }
 

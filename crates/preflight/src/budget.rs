@@ -4,9 +4,9 @@ use zonecert_domain::ca_limits::{CaBudget, CaLimitKind};
 
 use crate::finding::{Finding, FindingCode};
 
-/// A finding for each limit that leaves no room. `domain` is what the certificate is for.
+/// A finding for each limit that leaves the account no room. `domain` is what the certificate is for.
 pub fn judge_budget(domain: &str, budgets: &[CaBudget]) -> Vec<Finding> {
-    budgets.iter().filter(|budget| budget.remaining() == 0).map(|budget| judge(domain, budget)).collect()
+    budgets.iter().filter(|budget| budget.free_at.is_some()).map(|budget| judge(domain, budget)).collect()
 }
 
 fn judge(domain: &str, budget: &CaBudget) -> Finding {
@@ -19,7 +19,8 @@ fn judge(domain: &str, budget: &CaBudget) -> Finding {
         CaLimitKind::FailedAuthorization => format!("failed validations of {subject}"),
     };
     let time = if hours >= 48 { format!("{} days", hours / 24) } else { format!("{hours} h") };
-    let detail = format!("the CA allows {most} {counted} in {time}, and {} were used", budget.used);
+    let kept = if budget.remaining() == 0 { "" } else { "; what is left is kept for other customers" };
+    let detail = format!("the CA allows {most} {counted} in {time}, and {} were used{kept}", budget.used);
     let moment = budget.free_at.map_or_else(|| "later".to_owned(), |at| format!("after {}", at.format("%Y-%m-%d %H:%M:%S UTC")));
     let other = match budget.limit.kind {
         CaLimitKind::ExactNames => ", or add or leave out a name",
@@ -42,7 +43,8 @@ mod tests {
 
     #[test]
     fn a_limit_with_room_is_no_finding() {
-        assert_eq!(judge_budget("a.test", &[budget(CaLimitKind::Order, None, 299), budget(CaLimitKind::ExactNames, None, 4)]), []);
+        let with_room = |kind, used| CaBudget { free_at: None, ..budget(kind, None, used) };
+        assert_eq!(judge_budget("a.test", &[with_room(CaLimitKind::Order, 299), with_room(CaLimitKind::ExactNames, 4)]), []);
     }
 
     #[test]
@@ -58,6 +60,8 @@ mod tests {
         assert_eq!(names, ["app.example.com", "example.com", "app.example.com", "www.example.com"]);
         assert_eq!(findings[1].detail, "the CA allows 50 certificates under example.com in 7 days, and 50 were used");
         assert_eq!(findings[3].detail, "the CA allows 5 failed validations of www.example.com in 1 h, and 5 were used");
+        let share = judge_budget("app.example.com", &[budget(CaLimitKind::Order, None, 225)]);
+        assert!(share[0].detail.ends_with("225 were used; what is left is kept for other customers"), "{share:?}");
         for finding in &findings {
             assert!(finding.remedy.contains("after 2027-01-15 08:00:00 UTC"), "{finding:?}");
         }

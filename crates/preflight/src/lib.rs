@@ -77,6 +77,12 @@ pub async fn check(resolver: &Resolver, expectations: &Expectations, subject: &S
     judge(expectations, subject, &seen)
 }
 
+/// Looks at CAA records alone: whether they allow a CA, by its identities in `expectations`. Takes [`LONGEST`] at the most.
+pub async fn check_caa(resolver: &Resolver, expectations: &Expectations, subject: &Subject<'_>) -> Vec<Finding> {
+    let seen = Seen::ask(resolver, caa::questions(subject)).await;
+    caa::judge(expectations, subject, &seen)
+}
+
 fn judge(expectations: &Expectations, subject: &Subject<'_>, seen: &Seen) -> Vec<Finding> {
     let mut findings = delegation::judge(expectations, subject, seen);
     let zone_is_silent = findings.iter().any(|finding| finding.code == FindingCode::ZoneUnreachable);

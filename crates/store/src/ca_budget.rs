@@ -10,12 +10,14 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use sha2::{Digest as _, Sha256};
-use zonecert_domain::ca_limits::{CaBudget, CaLimitKind};
-use zonecert_domain::id::AccountId;
+use zonecert_domain::ca_limits::{CaBudget, CaLimitKind, CaLimits, CaUse, room_at};
+use zonecert_domain::failure::FailureCode;
+use zonecert_domain::id::{AccountId, OrderId};
 use zonecert_domain::name::DnsName;
 
+use crate::issuances::database_now;
 use crate::schema::ca_budget;
-use crate::{Connection, StoreError};
+use crate::{Connection, StoreError, ca_pauses};
 
 /// Longer than the longest time for which a CA counts, 7 days.
 pub const KEEP: Duration = Duration::from_hours(8 * 24);
@@ -34,7 +36,8 @@ pub enum Spending<'a> {
 }
 
 impl Spending<'_> {
-    const fn kind(&self) -> CaLimitKind {
+    /// Which limit it counts against.
+    pub const fn kind(&self) -> CaLimitKind {
         match self {
             Self::Order => CaLimitKind::Order,
             Self::RegisteredDomain(_) => CaLimitKind::RegisteredDomain,
@@ -44,7 +47,7 @@ impl Spending<'_> {
     }
 
     /// What is counted together. A set of names is longer than an index holds, so its SHA-256 stands for it.
-    fn subject(&self) -> String {
+    pub fn subject(&self) -> String {
         match self {
             Self::Order => String::new(),
             Self::RegisteredDomain(name) | Self::FailedAuthorization(name) => (*name).to_owned(),
@@ -60,14 +63,25 @@ impl Spending<'_> {
 
 /// Writes down what an account has spent at the CA with this directory, now.
 pub async fn record(conn: &mut Connection, account: AccountId, directory_url: &str, spent: &[Spending<'_>]) -> Result<(), StoreError> {
+    insert(conn, account, directory_url, spent, None).await
+}
+
+async fn insert<'a, 'b: 'a>(
+    conn: &mut Connection,
+    account: AccountId,
+    directory_url: &str,
+    spent: impl IntoIterator<Item = &'a Spending<'b>>,
+    order: Option<OrderId>,
+) -> Result<(), StoreError> {
     let rows: Vec<_> = spent
-        .iter()
+        .into_iter()
         .map(|spending| {
             (
                 ca_budget::directory_url.eq(directory_url),
                 ca_budget::kind.eq(spending.kind().as_str()),
                 ca_budget::subject.eq(spending.subject()),
                 ca_budget::account_id.eq(account.0),
+                ca_budget::order_id.eq(order.map(|order| order.0)),
             )
         })
         .collect();
@@ -93,52 +107,205 @@ pub async fn count(conn: &mut Connection, directory_url: &str, spending: &Spendi
     Ok(row.spent)
 }
 
-/// What is left for a certificate of these names at the CA with this directory: a line for each limit that it counts against. Runs with or
-/// without a tenant. Tells what all tenants have spent: only for names that the tenant has proven.
-pub async fn list_budgets(conn: &mut Connection, directory_url: &str, names: &[DnsName]) -> Result<Vec<CaBudget>, StoreError> {
-    let exact: Vec<String> = names.iter().map(ToString::to_string).collect();
-    let registered: BTreeSet<&str> = names.iter().map(DnsName::registered_domain).collect();
-    let proven: BTreeSet<&str> = names.iter().map(DnsName::base).collect();
-    let mut wanted = vec![(Spending::Order, None), (Spending::ExactNames(&exact), None)];
-    wanted.extend(registered.into_iter().map(|domain| (Spending::RegisteredDomain(domain), Some(domain))));
-    wanted.extend(proven.into_iter().map(|name| (Spending::FailedAuthorization(name), Some(name))));
-    let mut budgets = Vec::with_capacity(wanted.len());
-    for (spending, subject) in wanted {
-        let limit = spending.kind().limit();
-        let used = count(conn, directory_url, &spending, limit.window).await?;
-        let mut budget =
-            CaBudget { limit, subject: subject.map(str::to_owned), used: u32::try_from(used).unwrap_or(u32::MAX), free_at: None };
-        if budget.remaining() == 0 {
-            budget.free_at = find_free_at(conn, directory_url, &spending, limit.window, limit.most).await?;
-        }
-        budgets.push(budget);
-    }
-    Ok(budgets)
+/// A CA as its ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// Its directory.
+    pub directory_url: String,
+    /// What it allows.
+    pub limits: CaLimits,
 }
 
-/// When fewer than `most` will be counted; none where that is so now.
-async fn find_free_at(
+/// What is left for a certificate at one CA.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Budgets {
+    /// A line for each limit that it counts against.
+    pub lines: Vec<CaBudget>,
+    /// Before which no order for it would be placed there; none where one would be now.
+    pub limited_until: Option<DateTime<Utc>>,
+}
+
+/// What is left at this CA for a certificate of these names, of this account. Runs with or without a tenant. Tells what all tenants have spent: only for names
+/// that the tenant has proven.
+pub async fn list_budgets(conn: &mut Connection, account: AccountId, ca: &Ledger, names: &[DnsName]) -> Result<Budgets, StoreError> {
+    let exact: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let wanted = wanted(&exact, names, Cost { order: true, new_names: true });
+    let now = database_now(conn).await?;
+    let mut lines = Vec::with_capacity(wanted.len());
+    for (spending, subject) in &wanted {
+        let Some(limit) = ca.limits.get(spending.kind()) else { continue };
+        let spent = list_uses(conn, account, &ca.directory_url, spending, limit.window).await?;
+        let used = u32::try_from(spent.len()).unwrap_or(u32::MAX);
+        let free_at = room_at(limit, &spent, 0, now);
+        lines.push(CaBudget { limit, subject: subject.map(str::to_owned), used, free_at });
+    }
+    let paused = ca_pauses::find_until(conn, &ca.directory_url, &pauses(&wanted)).await?;
+    let limited_until = lines.iter().map(|line| line.free_at).chain([paused]).max().flatten();
+    Ok(Budgets { lines, limited_until })
+}
+
+/// Of what an order costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cost {
+    /// Whether it counts as a new one: not where it replaces a certificate (RFC 9773 §5).
+    order: bool,
+    /// Whether there was no certificate for exactly its names before.
+    new_names: bool,
+}
+
+/// What an order is counted against, and whose name is told with it.
+fn wanted<'a>(exact: &'a [String], names: &'a [DnsName], cost: Cost) -> Vec<(Spending<'a>, Option<&'a str>)> {
+    let registered: BTreeSet<&str> = names.iter().map(DnsName::registered_domain).collect();
+    let proven: BTreeSet<&str> = names.iter().map(DnsName::base).collect();
+    let mut wanted = Vec::new();
+    if cost.order {
+        wanted.extend([(Spending::Order, None), (Spending::ExactNames(exact), None)]);
+        if cost.new_names {
+            wanted.extend(registered.into_iter().map(|domain| (Spending::RegisteredDomain(domain), Some(domain))));
+        }
+    }
+    wanted.extend(proven.into_iter().map(|name| (Spending::FailedAuthorization(name), Some(name))));
+    wanted
+}
+
+fn pauses(wanted: &[(Spending<'_>, Option<&str>)]) -> Vec<(&'static str, String)> {
+    let limits = wanted.iter().map(|(spending, _)| (spending.kind().as_str(), spending.subject()));
+    limits.chain([(ca_pauses::SERVICE, String::new())]).collect()
+}
+
+async fn list_uses(
     conn: &mut Connection,
+    account: AccountId,
     directory_url: &str,
     spending: &Spending<'_>,
     since: Duration,
-    most: u32,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
+) -> Result<Vec<CaUse>, StoreError> {
     #[derive(QueryableByName)]
-    struct Free {
-        #[diesel(sql_type = sql_types::Nullable<sql_types::Timestamptz>)]
-        free_at: Option<DateTime<Utc>>,
+    struct Row {
+        #[diesel(sql_type = sql_types::Timestamptz)]
+        at: DateTime<Utc>,
+        #[diesel(sql_type = sql_types::Bool)]
+        ours: bool,
     }
 
-    let row: Free = diesel::sql_query("SELECT lookup_ca_budget_free_at($1, $2, $3, make_interval(secs => $4), $5) AS free_at")
+    let rows: Vec<Row> = diesel::sql_query("SELECT at, ours FROM lookup_ca_uses($1, $2, $3, make_interval(secs => $4), $5)")
         .bind::<sql_types::Text, _>(directory_url)
         .bind::<sql_types::Text, _>(spending.kind().as_str())
         .bind::<sql_types::Text, _>(spending.subject())
         .bind::<sql_types::Double, _>(since.as_secs_f64())
-        .bind::<sql_types::Integer, _>(i32::try_from(most).unwrap_or(i32::MAX))
-        .get_result(conn)
+        .bind::<sql_types::Uuid, _>(account.0)
+        .load(conn)
         .await?;
-    Ok(row.free_at)
+    Ok(rows.into_iter().map(|Row { at, ours }| CaUse { at, ours }).collect())
+}
+
+/// An order that is to be charged.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge<'a> {
+    /// The order, whose intent is written in the same transaction.
+    pub order: OrderId,
+    /// Its names.
+    pub names: &'a [String],
+    /// Whether it replaces a certificate (RFC 9773 §5): exempt from all but the limit on failed authorizations.
+    pub replaces: bool,
+    /// Whether there was a certificate for exactly its names before.
+    pub renewal: bool,
+}
+
+/// There is no room for an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// Which limit has none, the longest; none where the CA has asked us to wait with everything.
+    pub kind: Option<CaLimitKind>,
+    /// When there is room.
+    pub until: DateTime<Utc>,
+}
+
+/// Charges what an order may cost at a CA, or says when there is room for it. To be the last of a transaction, which is to be taken back where there is none: whoever
+/// charges at the same CA waits until it is over, so that all together never spend more than there is.
+pub async fn charge(conn: &mut Connection, account: AccountId, ca: &Ledger, charge: &Charge<'_>) -> Result<Option<Spent>, StoreError> {
+    let names: Vec<DnsName> = charge.names.iter().filter_map(|name| DnsName::from_stored(name).ok()).collect();
+    let wanted = wanted(charge.names, &names, Cost { order: !charge.replaces, new_names: !charge.renewal });
+    if !charge.replaces && ca.limits != CaLimits::OFF {
+        diesel::sql_query("SELECT pg_advisory_xact_lock(hashtextextended('ca_budget ' || $1, 0))")
+            .bind::<sql_types::Text, _>(&ca.directory_url)
+            .execute(conn)
+            .await?;
+    }
+    let now = database_now(conn).await?;
+    // A CA may say of a renewal what by its rules does not count for one: then it is asked no sooner all the same.
+    let may_be_paused = self::wanted(charge.names, &names, Cost { order: !charge.replaces, new_names: true });
+    let paused = ca_pauses::find_until(conn, &ca.directory_url, &pauses(&may_be_paused)).await?;
+    let mut spent = paused.map(|until| Spent { kind: None, until });
+    let mut ahead = None;
+    for (spending, _) in &wanted {
+        let Some(limit) = ca.limits.get(spending.kind()) else { continue };
+        let uses = list_uses(conn, account, &ca.directory_url, spending, limit.window).await?;
+        if room_at(limit, &uses, 0, now).is_none() {
+            continue;
+        }
+        // Those of the same account that wait already go first: each is told a moment of its own.
+        let ahead = match ahead {
+            Some(ahead) => ahead,
+            None => *ahead.insert(count_waiting(conn, account).await?),
+        };
+        let until = room_at(limit, &uses, if spending.kind() == CaLimitKind::Order { ahead } else { 0 }, now).unwrap_or(now);
+        if spent.is_none_or(|spent| spent.until < until) {
+            spent = Some(Spent { kind: Some(spending.kind()), until });
+        }
+    }
+    if spent.is_none() {
+        let costs = wanted.iter().map(|(spending, _)| spending).filter(|spending| spending.kind() != CaLimitKind::FailedAuthorization);
+        insert(conn, account, &ca.directory_url, costs, Some(charge.order)).await?;
+    }
+    Ok(spent)
+}
+
+/// Issuances of an account that wait for a CA's limits, whose moment has not come.
+async fn count_waiting(conn: &mut Connection, account: AccountId) -> Result<u32, StoreError> {
+    #[derive(QueryableByName)]
+    struct Waiting {
+        #[diesel(sql_type = sql_types::BigInt)]
+        waiting: i64,
+    }
+
+    let row: Waiting = diesel::sql_query(
+        "SELECT count(*) AS waiting FROM (SELECT FROM issuances WHERE account_id = $1 AND status = 'active' AND next_wake_at > now()
+         AND failure ->> 'code' = $2 LIMIT 1000) AS waiting",
+    )
+    .bind::<sql_types::Uuid, _>(account.0)
+    .bind::<sql_types::Text, _>(FailureCode::CaBudgetSpent.as_str())
+    .get_result(conn)
+    .await?;
+    Ok(u32::try_from(row.waiting).unwrap_or(u32::MAX))
+}
+
+/// The CA has taken the order: it is counted from now on.
+pub async fn keep_order(conn: &mut Connection, order: OrderId) -> Result<(), StoreError> {
+    let charged = ca_budget::order_id.eq(order.0).and(ca_budget::kind.eq(CaLimitKind::Order.as_str()));
+    diesel::update(ca_budget::table.filter(charged)).set(ca_budget::at.eq(diesel::dsl::now)).execute(conn).await?;
+    Ok(())
+}
+
+/// The order has brought a certificate: that is counted from now on. Returns false where nothing was charged for it.
+pub async fn keep_certificate(conn: &mut Connection, order: OrderId) -> Result<bool, StoreError> {
+    let kept = diesel::sql_query("UPDATE ca_budget SET at = now() WHERE order_id = $1 AND kind IN ('registered_domain', 'exact_names')")
+        .bind::<sql_types::Uuid, _>(order.0)
+        .execute(conn)
+        .await?;
+    Ok(kept > 0)
+}
+
+/// The order is over and has brought no certificate: what one would have cost is given back, and where the CA cannot have it (`never_placed`), what it has cost itself.
+pub async fn give_back(conn: &mut Connection, order: OrderId, never_placed: bool) -> Result<(), StoreError> {
+    diesel::sql_query(
+        "DELETE FROM ca_budget WHERE order_id = $1 AND (kind IN ('registered_domain', 'exact_names') OR ($2 AND kind = 'order'))",
+    )
+    .bind::<sql_types::Uuid, _>(order.0)
+    .bind::<sql_types::Bool, _>(never_placed)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Deletes what was spent longer than `age` ago, at most `batch` rows. Returns how many went. Runs without a tenant.

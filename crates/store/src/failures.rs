@@ -11,8 +11,14 @@ pub fn describe(failure: &Failure) -> Value {
 
 /// What a certificate shows of it. Findings are added later, if there are any.
 pub fn shown(failure: &Failure, next_attempt_at: Option<DateTime<Utc>>) -> Value {
+    shown_limited(failure, next_attempt_at, None)
+}
+
+/// The same where the CA's limits leave no room before a moment.
+pub fn shown_limited(failure: &Failure, next_attempt_at: Option<DateTime<Utc>>, limited_until: Option<DateTime<Utc>>) -> Value {
     let mut shown = describe(failure);
     shown["next_attempt_at"] = json!(next_attempt_at);
+    shown["rate_limited_until"] = json!(limited_until);
     shown["findings"] = json!([]);
     shown
 }

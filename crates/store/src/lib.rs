@@ -9,6 +9,7 @@ pub mod acme_accounts;
 pub mod api_tokens;
 pub mod audit_log;
 pub mod ca_budget;
+pub mod ca_pauses;
 pub mod certificates;
 pub mod challenge_records;
 pub mod checks;

@@ -81,6 +81,16 @@ diesel::table! {
         subject -> Text,
         account_id -> Uuid,
         at -> Timestamptz,
+        order_id -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    ca_pauses (directory_url, kind, subject) {
+        directory_url -> Text,
+        kind -> Text,
+        subject -> Text,
+        until -> Timestamptz,
     }
 }
 
@@ -488,6 +498,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     audit_log,
     authorizations,
     ca_budget,
+    ca_pauses,
     certificate_entries,
     certificate_names,
     certificates,

@@ -1,34 +1,63 @@
 //! Which CA an order goes to.
 
 use zonecert_domain::failure::{Failure, FailureCode};
+use zonecert_domain::zone_name::ZoneName;
+use zonecert_store::ca_budget::Ledger;
 use zonecert_store::issuing::Environment;
 
 use crate::acme::AcmeDirectory;
 
-/// The directories that are configured (requirements S3.8).
+/// A CA that orders may go to.
+pub struct Authority {
+    /// How it is talked to, and our account there.
+    pub directory: AcmeDirectory,
+    /// What it allows.
+    pub ledger: Ledger,
+    /// The names by which CAA records allow it (RFC 8659 §4.2).
+    pub caa_identities: Vec<ZoneName>,
+}
+
+/// The CAs that are configured (requirements S3.8), for each environment the one that is asked first in front.
+#[derive(Default)]
 pub struct Directories {
     /// Trusted by everybody.
-    pub production: AcmeDirectory,
-    /// For trying things out, where there is one.
-    pub staging: Option<AcmeDirectory>,
+    pub production: Vec<Authority>,
+    /// For trying things out.
+    pub staging: Vec<Authority>,
 }
 
 impl Directories {
-    /// The directory for new orders of this environment.
-    pub(crate) fn for_environment(&self, environment: Environment) -> Result<&AcmeDirectory, Failure> {
-        match environment {
-            Environment::Production => Ok(&self.production),
-            Environment::Staging => {
-                self.staging.as_ref().ok_or_else(|| Failure::new(FailureCode::Internal, "no ACME directory is configured for staging"))
-            }
+    /// Those for new orders of this environment: at least one.
+    pub(crate) fn for_environment(&self, environment: Environment) -> Result<&[Authority], Failure> {
+        let authorities = match environment {
+            Environment::Production => &self.production,
+            Environment::Staging => &self.staging,
+        };
+        if authorities.is_empty() {
+            let detail = format!("no ACME directory is configured for {}", environment.as_str());
+            return Err(Failure::new(FailureCode::Internal, detail));
         }
+        Ok(authorities)
     }
 
-    /// The directory at which an order was placed: it is finished there.
+    /// The directory at which an order was placed: it is finished there, and so is all that follows from it.
     pub(crate) fn by_url(&self, url: &str) -> Result<&AcmeDirectory, Failure> {
-        std::iter::once(&self.production)
+        self.authority(url).map(|authority| &authority.directory)
+    }
+
+    /// Whether orders may go elsewhere than to this directory.
+    pub(crate) fn has_others(&self, url: &str) -> bool {
+        let beside =
+            |authorities: &[Authority]| authorities.len() > 1 && authorities.iter().any(|authority| authority.ledger.directory_url == url);
+        beside(&self.production) || beside(&self.staging)
+    }
+
+    /// The CA of a directory.
+    pub(crate) fn authority(&self, url: &str) -> Result<&Authority, Failure> {
+        self.production
+            .iter()
             .chain(&self.staging)
-            .find(|directory| directory.directory_url() == url)
+            .find(|authority| authority.ledger.directory_url == url)
             .ok_or_else(|| Failure::new(FailureCode::OrderLost, "the directory in which the order was placed is not configured any more"))
     }
 }

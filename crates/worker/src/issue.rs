@@ -5,6 +5,7 @@
 //! next worker goes on with the same ACME order.
 
 mod aliases;
+mod authority;
 mod cancel;
 mod failure;
 mod findings;
@@ -23,6 +24,7 @@ use zonecert_domain::id::{AccountId, IssuanceId};
 use zonecert_domain::issuance::{Failed, IssuanceStep, next_step};
 use zonecert_store::StoreError;
 use zonecert_store::accounts::AccountStatus;
+use zonecert_store::ca_budget::Spent;
 use zonecert_store::issuances::{self, Issuance, Lease};
 
 use crate::metrics::step_name;
@@ -56,6 +58,8 @@ enum StepError {
     Suspended,
     /// Our database did, or the lease is gone.
     Store(StoreError),
+    /// The CA's limits leave no room for an order.
+    Spent(Spent),
     /// As many values stand at one of its challenge names as there is room for: others first.
     Turn,
 }
@@ -196,6 +200,7 @@ impl Run<'_> {
             Err(StepError::Store(error)) => Err(error),
             Err(StepError::Turn) => self.hand_over(PAUSE_FOR_A_TURN).await,
             Err(StepError::Suspended) => self.record_suspended(&issuance).await.map(|()| false),
+            Err(StepError::Spent(spent)) => self.record_spent(&issuance, &spent).await.map(|()| false),
             Err(StepError::Failure(failure, failed)) => self.record_failure(&issuance, &failure, failed, &[]).await,
             Err(StepError::Unproven(failure, names)) => self.record_failure(&issuance, &failure, Failed::Order, &names).await,
         }

@@ -23,6 +23,6 @@ pub mod wait;
 mod worker;
 pub mod zone_check;
 
-pub use directories::Directories;
+pub use directories::{Authority, Directories};
 pub use settings::{KeyStockSettings, WorkerSettings};
 pub use worker::{Worker, WorkerError, worker_name};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use zonecert_store::housekeeping::Leftovers;
 use zonecert_store::{
-    StoreError, ca_budget, ended_accounts, idempotency_keys, issuances, mails, queue_jobs, revocations, sign_in_failures, workers,
-    zone_projections,
+    StoreError, ca_budget, ca_pauses, ended_accounts, idempotency_keys, issuances, mails, queue_jobs, revocations, sign_in_failures,
+    workers, zone_projections,
 };
 
 use crate::metrics::Finding;
@@ -89,6 +89,7 @@ pub async fn sweep(worker: &Worker) -> Result<(), StoreError> {
         tracing::debug!(purged, "cleared finished jobs");
     }
     worker.store.platform(async |conn| ca_budget::purge(conn, ca_budget::KEEP, BATCH).await).await?;
+    worker.store.platform(async |conn| ca_pauses::purge(conn).await).await?;
     let forgotten = worker.store.platform(async |conn| idempotency_keys::purge(conn, KEEP_ANSWERS, BATCH).await).await?;
     if forgotten > 0 {
         tracing::debug!(forgotten, "forgot answers to idempotency keys");

@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Opens the port where it is wanted. What is to be on its page is added by whoever has it.
 pub(crate) fn start(args: &MonitoringArgs, default_port: u16, database: &DatabaseArgs, ca: &CaArgs) -> Result<Monitoring> {
     let store = Store::open(database.url(), CONNECTIONS, PATIENCE).context("ZONECERT_DATABASE_URL")?;
-    let directories = std::iter::once(&ca.acme_directory).chain(&ca.acme_staging_directory).cloned().collect();
-    let monitoring = Monitoring::new(store, env!("CARGO_PKG_VERSION"), directories)?;
+    let ledgers = ca.ledgers()?.into_iter().map(|(_, ledger)| ledger).collect();
+    let monitoring = Monitoring::new(store, env!("CARGO_PKG_VERSION"), ledgers)?;
     let Some(listener) = listen(args.wanted(default_port))? else { return Ok(monitoring) };
     let server = MonitoringServer::start(&monitoring, listener).context("ZONECERT_METRICS_LISTEN")?;
     tracing::info!(address = %server.address(), "metrics are at /metrics");

@@ -28,7 +28,7 @@ pub(crate) async fn run(
     monitoring: &Monitoring,
 ) -> Result<()> {
     let masters = master_keys.read()?;
-    let settings = worker.settings(ca, dns);
+    let settings = worker.settings(ca, dns)?;
     let store = database.open()?;
     monitoring.add_pool("worker", store.clone());
     let directories = acme.directories(ca, &store, &masters)?;

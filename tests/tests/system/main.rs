@@ -3,6 +3,8 @@
 mod account_end;
 mod admin;
 mod alerts;
+mod authorities;
+mod budget;
 mod by_hand;
 mod cancelling;
 mod causes;

@@ -13,6 +13,7 @@ use zonecert_domain::name::DnsName;
 use zonecert_domain::plan;
 use zonecert_domain::scope::Scope;
 use zonecert_preflight::{Finding, FindingCode, Severity, Subject, judge_budget};
+use zonecert_store::ca_budget::Budgets;
 use zonecert_store::zones::{Zone, ZoneStatus};
 use zonecert_store::{Connection, StoreError, ca_budget, challenge_records};
 
@@ -38,6 +39,9 @@ struct PreflightView<'a> {
     findings: Vec<FindingView<'a>>,
     /// What the CA allows for these names in a time, and how much of it is left for all customers together. Empty for a zone that is not verified.
     ca_budget: Vec<BudgetView<'a>>,
+    /// When an order for it would be placed; null where there is room for one now.
+    #[schema(required, example = json!(null))]
+    rate_limited_until: Option<DateTime<Utc>>,
 }
 
 /// One limit of the CA.
@@ -55,7 +59,7 @@ struct BudgetView<'a> {
     remaining: u32,
     #[schema(minimum = 1, example = 604_800)]
     window_seconds: u64,
-    /// When there is room again; null where there is.
+    /// When there is room for you; null where there is now. It may be in the future while something remains: that is kept for others.
     #[schema(required, example = json!(null))]
     free_at: Option<DateTime<Utc>>,
 }
@@ -92,9 +96,9 @@ pub(super) async fn preflight(
         return Ok(before);
     }
     let (zone, our_values) = read(&app, &caller, &wish).await?;
-    let budgets = read_budgets(&app, &wish, &zone).await?;
+    let budgets = read_budgets(&app, &caller, &wish, &zone).await?;
     let mut findings: Vec<Finding> = rehearse(&app, &caller, &wish).await?.into_iter().collect();
-    findings.extend(judge_budget(wish.names.primary().base(), &budgets));
+    findings.extend(judge_budget(wish.names.primary().base(), &budgets.lines));
     // No connection is held meanwhile.
     findings.extend(look(&app, &wish, &zone, &our_values).await);
     findings.sort_by_key(|finding| finding.severity);
@@ -102,12 +106,13 @@ pub(super) async fn preflight(
     once.run(&app.store, async move |_: &mut Connection| Ok(reply)).await
 }
 
-fn render(wish: &Wish, findings: &[Finding], budgets: &[CaBudget]) -> Result<Reply, Problem> {
+fn render(wish: &Wish, findings: &[Finding], budgets: &Budgets) -> Result<Reply, Problem> {
     let view = PreflightView {
         ready: findings.iter().all(|finding| finding.severity != Severity::Error),
         names: wish.names.names(),
         findings: findings.iter().map(FindingView::from).collect(),
-        ca_budget: budgets.iter().map(BudgetView::from).collect(),
+        ca_budget: budgets.lines.iter().map(BudgetView::from).collect(),
+        rate_limited_until: budgets.limited_until,
     };
     Reply::json(StatusCode::OK, &view)
 }
@@ -124,11 +129,23 @@ async fn read(app: &App, caller: &Caller, wish: &Wish) -> Result<(Zone, Vec<Stri
 }
 
 /// What is left of the CA's limits (requirements section 6). It is of all customers together: told of nothing but proven names.
-async fn read_budgets(app: &App, wish: &Wish, zone: &Zone) -> Result<Vec<CaBudget>, Problem> {
-    let Some(directory) = app.settings.directory(wish.environment).filter(|_| zone.status == ZoneStatus::Verified) else {
-        return Ok(Vec::new());
+///
+/// Of several CAs those that are asked first and have no room are passed over, as an order passes them over.
+async fn read_budgets(app: &App, caller: &Caller, wish: &Wish, zone: &Zone) -> Result<Budgets, Problem> {
+    if zone.status != ZoneStatus::Verified {
+        return Ok(Budgets::default());
+    }
+    let (account, names) = (caller.account, wish.names.names());
+    let list = async move |conn: &mut Connection| {
+        let mut soonest: Option<Budgets> = None;
+        for ca in app.settings.ledgers(wish.environment) {
+            let here = ca_budget::list_budgets(conn, account, ca, names).await?;
+            if soonest.as_ref().is_none_or(|before| here.limited_until < before.limited_until) {
+                soonest = Some(here);
+            }
+        }
+        Ok::<_, StoreError>(soonest.unwrap_or_default())
     };
-    let list = async move |conn: &mut Connection| ca_budget::list_budgets(conn, directory, wish.names.names()).await;
     Ok(app.store.platform::<_, StoreError, _>(list).await?)
 }
 

@@ -91,6 +91,8 @@ struct LastError {
     /// Null where it will not be tried again.
     #[schema(required)]
     next_attempt_at: Option<DateTime<Utc>>,
+    /// When the CA's limits leave room again, where they are why; null or absent elsewhere.
+    rate_limited_until: Option<DateTime<Utc>>,
     /// What was seen in the DNS and in what is left of the CA's limits, looked up soon after the failure where that can tell its cause.
     findings: Vec<FindingView<'static>>,
 }

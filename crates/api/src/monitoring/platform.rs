@@ -9,7 +9,7 @@ use prometheus::{GaugeVec, Opts, Registry};
 use tokio::sync::Mutex;
 use zonecert_domain::ca_limits::CaLimitKind;
 use zonecert_domain::failure::{Actor, FailureCode};
-use zonecert_store::ca_budget::{self, Spending};
+use zonecert_store::ca_budget::{self, Ledger, Spending};
 use zonecert_store::platform_state::{self, PlatformState};
 use zonecert_store::{Connection, Store, StoreError, migrate};
 
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Platform {
     store: Store,
-    directories: Vec<String>,
+    ledgers: Vec<Ledger>,
     last: Mutex<Option<(Instant, Seen)>>,
 }
 
@@ -47,10 +47,10 @@ struct State {
 }
 
 impl Platform {
-    pub(super) fn new(store: Store, mut directories: Vec<String>) -> Self {
-        directories.sort_unstable();
-        directories.dedup();
-        Self { store, directories, last: Mutex::default() }
+    pub(super) fn new(store: Store, mut ledgers: Vec<Ledger>) -> Self {
+        ledgers.sort_unstable_by(|one, other| one.directory_url.cmp(&other.directory_url));
+        ledgers.dedup_by(|one, other| one.directory_url == other.directory_url);
+        Self { store, ledgers, last: Mutex::default() }
     }
 
     /// The metrics, without those that cannot be known now.
@@ -138,11 +138,11 @@ impl Platform {
     async fn read_state(&self, conn: &mut Connection) -> Result<State, StoreError> {
         let platform = platform_state::read(conn).await?;
         let here = clock::now();
-        let limit = CaLimitKind::Order.limit();
         let mut budgets = Vec::new();
-        for directory in &self.directories {
-            let spent = ca_budget::count(conn, directory, &Spending::Order, limit.window).await?;
-            budgets.push((directory.clone(), limit.most, limit.most.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX))));
+        for Ledger { directory_url, limits } in &self.ledgers {
+            let Some(limit) = limits.get(CaLimitKind::Order) else { continue };
+            let spent = ca_budget::count(conn, directory_url, &Spending::Order, limit.window).await?;
+            budgets.push((directory_url.clone(), limit.most, limit.most.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX))));
         }
         Ok(State { platform, here, budgets })
     }

@@ -14,12 +14,15 @@ use zonecert_api::traffic::TrafficSettings;
 use zonecert_api::{ApiSettings, App, Server};
 use zonecert_devstack::product::Role;
 use zonecert_devstack::{Product, StackHandle, unique_label};
+use zonecert_domain::ca_limits::CaLimits;
 use zonecert_domain::id::AccountId;
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::NamePolicy;
 use zonecert_domain::zone_name::ZoneName;
 use zonecert_pki::{MasterKeys, PrivateKey};
 use zonecert_store::Store;
+use zonecert_store::ca_budget::Ledger;
+use zonecert_store::issuing::Environment;
 
 /// A zone of the platform in these tests.
 pub(crate) const PLATFORM_ZONE: &str = "acme.zonecert-platform.test";
@@ -307,8 +310,7 @@ fn settings(stack: &StackHandle, token_key: &Zeroizing<String>) -> ApiSettings {
             allow_special_use: true,
             platform_zones: [PLATFORM_ZONE, CHALLENGE_ZONE].map(|zone| ZoneName::platform(zone).unwrap()).to_vec(),
         },
-        acme_directory: ACME_DIRECTORY.to_owned(),
-        acme_staging_directory: None,
+        authorities: vec![(Environment::Production, Ledger { directory_url: ACME_DIRECTORY.to_owned(), limits: CaLimits::default() })],
         caa_identities: vec![ZoneName::platform("letsencrypt.org").unwrap()],
         name_servers: NAME_SERVERS.map(|name| ZoneName::platform(name).unwrap()).to_vec(),
         challenge_zone: Some(ZoneName::platform(CHALLENGE_ZONE).unwrap()),

@@ -69,6 +69,10 @@ pub const ACME_EAB_KEY_ID: &str = "ZONECERT_ACME_EAB_KEY_ID";
 pub const ACME_EAB_MAC_KEY_FILE: &str = "ZONECERT_ACME_EAB_MAC_KEY_FILE";
 /// Whether an ACME account that the CA has forgotten is made anew.
 pub const ACME_RECREATE_ACCOUNT: &str = "ZONECERT_ACME_RECREATE_ACCOUNT";
+/// What the CA allows in a time, `order=300/10800,exact_names=off`, or `off`.
+pub const CA_LIMITS: &str = "ZONECERT_CA_LIMITS";
+/// JSON file with more CAs.
+pub const MORE_AUTHORITIES_FILE: &str = "ZONECERT_MORE_AUTHORITIES_FILE";
 /// Zone of the platform's own where the challenges of delegated zones are written.
 pub const CHALLENGE_ZONE: &str = "ZONECERT_CHALLENGE_ZONE";
 /// `ip:port` of the resolver for what customers have set in their DNS.
@@ -139,6 +143,8 @@ pub(super) fn for_stack(stack: &StackHandle, keys: &Keys) -> BTreeMap<String, St
         (ACME_DIRECTORY, stack.pebble.directory_url()),
         (ACME_STAGING_DIRECTORY, stack.pebble.directory_url()),
         (ACME_CA_FILE, stack.pebble.ca_file().display().to_string()),
+        // Pebble limits nothing, and benches order thousands.
+        (CA_LIMITS, "off".to_owned()),
         (ACME_CONTACT, "mailto:operator@zonecert.test".to_owned()),
         (ACME_RECREATE_ACCOUNT, "true".to_owned()),
         (RESOLVER, stack.customer_dns.dns_address().to_string()),

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use zonecert_store::StoreError;
-use zonecert_store::ca_budget::{self, Spending};
+use zonecert_domain::ca_limits::{CaLimitKind, CaLimits};
+use zonecert_domain::id::{AccountId, OrderId};
+use zonecert_store::ca_budget::{self, Charge, Ledger, Spending, Spent};
+use zonecert_store::{StoreError, ca_pauses};
 
 use crate::world::{DIRECTORY, World};
 
@@ -79,4 +81,103 @@ async fn nothing_spent_is_written_where_the_transaction_fails() {
     });
     assert!(failed.await.is_err());
     assert_eq!(count(&world, DIRECTORY, Spending::Order, WEEK).await, 0);
+}
+
+fn ledger(limits: &str) -> Ledger {
+    Ledger { directory_url: DIRECTORY.to_owned(), limits: limits.parse::<CaLimits>().unwrap() }
+}
+
+/// Charges an order for these names.
+async fn charge(world: &World, account: AccountId, ca: &Ledger, names: &[String], replaces: bool) -> Result<OrderId, Spent> {
+    let order = OrderId::new();
+    let charge = Charge { order, names, replaces, renewal: false };
+    let charged = world.worker.tenant_write(account, async |conn| ca_budget::charge(conn, account, ca, &charge).await).await;
+    charged.unwrap().map_or(Ok(order), Err)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_charge_at_the_same_moment_never_spend_more_than_there_is() {
+    let world = World::new().await;
+    let ca = ledger("order=10/10800");
+    let mut accounts = Vec::new();
+    for _ in 0..4 {
+        accounts.push(world.tenant().await.account);
+    }
+    let names = |number: usize| vec![format!("n{number}.example.test")];
+    let all = futures::future::join_all((0..40).map(|number| {
+        let (world, ca, account) = (&world, &ca, accounts[number % accounts.len()]);
+        async move { charge(world, account, ca, &names(number), false).await }
+    }));
+    let charged = all.await;
+    assert_eq!(charged.iter().filter(|charged| charged.is_ok()).count(), 10);
+    for refused in charged.iter().filter_map(|charged| charged.as_ref().err()) {
+        assert_eq!(refused.kind, Some(CaLimitKind::Order));
+    }
+    assert_eq!(count(&world, DIRECTORY, Spending::Order, WEEK).await, 10);
+}
+
+#[tokio::test]
+async fn a_charge_is_kept_or_given_back_by_what_happens() {
+    let world = World::new().await;
+    let account = world.tenant().await.account;
+    let ca = ledger("order=2/10800,exact_names=1/604800");
+    let names = ["a.example.test".to_owned()];
+    let write = async |order: OrderId, never_placed: bool| {
+        world.worker.tenant_write(account, async |conn| ca_budget::give_back(conn, order, never_placed).await).await.unwrap();
+    };
+    let spent = async || {
+        (count(&world, DIRECTORY, Spending::Order, WEEK).await, count(&world, DIRECTORY, Spending::ExactNames(&names), WEEK).await)
+    };
+    let refused = charge(&world, account, &ca, &names, false).await.unwrap();
+    assert_eq!(spent().await, (1, 1));
+    write(refused, true).await;
+    assert_eq!(spent().await, (0, 0), "the CA has refused it");
+    let failed = charge(&world, account, &ca, &names, false).await.unwrap();
+    write(failed, false).await;
+    assert_eq!(spent().await, (1, 0), "it was placed, and has brought nothing");
+    let issued = charge(&world, account, &ca, &names, false).await.unwrap();
+    let kept = world.worker.tenant_write(account, async |conn| ca_budget::keep_certificate(conn, issued).await).await;
+    assert!(kept.unwrap());
+    assert_eq!(charge(&world, account, &ca, &names, false).await.unwrap_err().kind, Some(CaLimitKind::ExactNames));
+    // A replacement is exempt (RFC 9773 §5), and nothing is charged for it.
+    charge(&world, account, &ca, &names, true).await.unwrap();
+    assert_eq!(spent().await, (2, 1));
+}
+
+#[tokio::test]
+async fn what_a_ca_has_said_keeps_everybody_from_asking_for_the_same() {
+    let world = World::new().await;
+    let (account, other) = (world.tenant().await.account, world.tenant().await.account);
+    let ca = ledger("off");
+    let pause = async |kind: &str, subject: &str| {
+        let hour = Duration::from_hours(1);
+        world.worker.platform(async |conn| ca_pauses::record(conn, DIRECTORY, kind, subject, hour).await).await.unwrap();
+    };
+    let (here, elsewhere) = (["a.example.test".to_owned()], ["a.other.test".to_owned()]);
+    pause("registered_domain", "example.test").await;
+    charge(&world, account, &ca, &elsewhere, false).await.unwrap();
+    charge(&world, account, &ca, &here, true).await.unwrap();
+    for account in [account, other] {
+        assert_eq!(charge(&world, account, &ca, &here, false).await.unwrap_err().kind, None);
+    }
+    pause(ca_pauses::SERVICE, "").await;
+    charge(&world, other, &ca, &elsewhere, true).await.unwrap_err();
+    world.database.run("UPDATE ca_pauses SET until = now() - interval '1 second'").await;
+    charge(&world, other, &ca, &here, false).await.unwrap();
+    assert_eq!(world.worker.platform(async |conn| ca_pauses::purge(conn).await).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn of_all_that_find_a_ca_away_one_tries_it_again() {
+    let world = World::new().await;
+    let minute = Duration::from_mins(1);
+    let may = async || world.worker.platform(async |conn| ca_pauses::may_be_asked(conn, DIRECTORY, minute).await).await.unwrap();
+    assert!(may().await);
+    world.worker.platform(async |conn| ca_pauses::record_outage(conn, DIRECTORY, minute).await).await.unwrap();
+    assert!(!may().await);
+    world.database.run("UPDATE ca_pauses SET until = now() - interval '1 second'").await;
+    assert!(may().await);
+    assert!(!may().await, "somebody is at it");
+    world.worker.platform(async |conn| ca_pauses::record_answered(conn, DIRECTORY).await).await.unwrap();
+    assert!(may().await);
 }

@@ -8,7 +8,7 @@ use crate::database::{Database, Role};
 const ALL: &str = "SELECT INSERT UPDATE DELETE";
 
 /// Table, and what the API and the worker may do to it. A list in parentheses names the only columns.
-const GRANTS: [(&str, &str, &str); 32] = [
+const GRANTS: [(&str, &str, &str); 33] = [
     ("__diesel_schema_migrations", "SELECT", "SELECT"),
     (
         "accounts",
@@ -20,6 +20,7 @@ const GRANTS: [(&str, &str, &str); 32] = [
     ("audit_log", "SELECT INSERT", "INSERT"),
     ("authorizations", "SELECT", "SELECT INSERT UPDATE"),
     ("ca_budget", "", ALL),
+    ("ca_pauses", "", ALL),
     ("certificate_entries", "SELECT INSERT UPDATE", "SELECT"),
     ("certificate_names", "SELECT INSERT DELETE", "SELECT"),
     ("certificates", "SELECT INSERT UPDATE", "SELECT UPDATE"),
@@ -48,9 +49,10 @@ const GRANTS: [(&str, &str, &str); 32] = [
 ];
 
 /// What the owners of the functions may see and do, who have no log-in.
-const FUNCTION_OWNERS: [(&str, &str, &str); 23] = [
+const FUNCTION_OWNERS: [(&str, &str, &str); 24] = [
     ("zonecert_lookup", "api_tokens", "SELECT(account_id,id,token_sha256)"),
-    ("zonecert_lookup", "ca_budget", "SELECT(at,directory_url,kind,subject)"),
+    ("zonecert_lookup", "ca_budget", "SELECT(account_id,at,directory_url,kind,subject)"),
+    ("zonecert_lookup", "ca_pauses", "SELECT(directory_url,kind,subject,until)"),
     ("zonecert_lookup", "email_tokens", "SELECT(account_id,id,token_sha256)"),
     ("zonecert_lookup", "invitations", "SELECT(account_id,id,token_sha256)"),
     ("zonecert_lookup", "refresh_tokens", "SELECT(account_id,id,token_sha256)"),

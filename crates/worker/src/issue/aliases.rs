@@ -103,7 +103,7 @@ mod tests {
             Ok(()) => None,
             Err(StepError::Failure(failure, failed)) => Some((failure, failed)),
             Err(StepError::Store(error)) => panic!("{error}"),
-            Err(StepError::Unproven(..) | StepError::Suspended | StepError::Turn) => panic!("another error"),
+            Err(StepError::Unproven(..) | StepError::Suspended | StepError::Spent(_) | StepError::Turn) => panic!("another error"),
         }
     }
 

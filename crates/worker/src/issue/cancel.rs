@@ -13,10 +13,10 @@ use zonecert_store::issuances::{self, Issuance, database_now};
 use zonecert_store::issuing::{self, Outcome};
 use zonecert_store::orders::{self, Order, OrderChange};
 use zonecert_store::revocations::{self, NewRevocation};
-use zonecert_store::{Connection, StoreError, private_keys};
+use zonecert_store::{Connection, StoreError, ca_budget, private_keys};
 
 use super::record::{about, withdraw_challenges};
-use super::{Run, StepError};
+use super::{Run, StepError, spending};
 use crate::acme::{OrderState, OrderStatus};
 use crate::metrics::Ending;
 
@@ -72,6 +72,11 @@ impl Run<'_> {
                     self.revoke_late(conn, issuance, order, late).await?;
                 }
                 if let Some(order) = &issuance.live_order {
+                    if late.is_some() {
+                        ca_budget::keep_certificate(conn, order.id).await?;
+                    } else {
+                        spending::give_back(conn, order, false).await?;
+                    }
                     orders::advance(conn, lease.account, order, OrderEvent::Abandoned, OrderChange::default(), None).await?;
                     withdraw_challenges(conn, lease.account, order).await?;
                 }

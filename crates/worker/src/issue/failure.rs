@@ -3,16 +3,17 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
-use zonecert_domain::failure::{Actor, Failure};
+use zonecert_domain::failure::{Actor, Failure, FailureCode};
 use zonecert_domain::issuance::{Failed, IssuanceEvent, Verdict, after_failure, what_failed};
 use zonecert_domain::order::OrderEvent;
 use zonecert_store::events::{self, Level, NewEvent};
-use zonecert_store::failures::{describe, shown};
+use zonecert_store::failures::{describe, shown_limited};
 use zonecert_store::issuances::{self, Issuance, database_now};
 use zonecert_store::issuing::{self, Outcome};
 use zonecert_store::orders::{self, OrderChange};
-use zonecert_store::{Connection, StoreError};
+use zonecert_store::{Connection, StoreError, ca_budget};
 
 use super::record::{about, withdraw_challenges};
 use super::{Run, Unexplained, spending};
@@ -41,7 +42,7 @@ impl Run<'_> {
             Verdict::RepeatStep(pause) => return self.repeat_step(issuance, failure, pause).await,
             Verdict::Rest(pause) => self.record_rest(issuance, failure, (failed, unproven), pause).await?,
             Verdict::Fail => {
-                let shown = self.record_failed(issuance, failure, unproven).await?;
+                let shown = self.record_failed(issuance, failure, unproven, None).await?;
                 self.worker.metrics.ended(issuance.reason, Ending::Failed);
                 shown
             }
@@ -87,7 +88,8 @@ impl Run<'_> {
                     self.fail_order(conn, issuance, failure, unproven).await?;
                 }
                 let next_attempt_at = database_now(conn).await? + pause;
-                let shown = shown(failure, Some(next_attempt_at));
+                let limited = failure.code == FailureCode::AcmeRateLimited;
+                let shown = shown_limited(failure, Some(next_attempt_at), limited.then_some(next_attempt_at));
                 issuances::rest(conn, &lease, pause, describe(failure)).await?;
                 issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Waiting(shown.clone())).await?;
                 let message = format!("{}; the next attempt is at {}", failure.detail(), next_attempt_at.format("%Y-%m-%d %H:%M:%S UTC"));
@@ -99,14 +101,21 @@ impl Run<'_> {
         .await
     }
 
-    async fn record_failed(&self, issuance: &Issuance, failure: &Failure, unproven: &[String]) -> Result<Value, StoreError> {
+    /// `limited_until` is when the CA would take an order again, where that is why.
+    pub(super) async fn record_failed(
+        &self,
+        issuance: &Issuance,
+        failure: &Failure,
+        unproven: &[String],
+        limited_until: Option<DateTime<Utc>>,
+    ) -> Result<Value, StoreError> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
                 self.fail_order(conn, issuance, failure, unproven).await?;
                 issuances::end(conn, &lease, IssuanceEvent::Failed, Some(describe(failure))).await?;
-                let shown = shown(failure, None);
+                let shown = shown_limited(failure, None, limited_until);
                 issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Failed(shown.clone())).await?;
                 let event = failure_event(issuance, Level::Error, "issuance_failed", failure.detail().to_owned(), failure);
                 events::record(conn, lease.account, event).await?;
@@ -125,6 +134,13 @@ impl Run<'_> {
     ) -> Result<(), StoreError> {
         let Some(order) = &issuance.live_order else { return Ok(()) };
         spending::record_unproven(conn, self.lease.account, order, unproven).await?;
+        if failure.code == FailureCode::CertificateRejected {
+            // The CA counts it all the same.
+            ca_budget::keep_certificate(conn, order.id).await?;
+        } else {
+            let refused = failure.code.acme_type().is_some() && failure.code != FailureCode::AcmeServerInternal;
+            spending::give_back(conn, order, refused).await?;
+        }
         let change = OrderChange { failure: Some(describe(failure)), ..OrderChange::default() };
         orders::advance(conn, self.lease.account, order, OrderEvent::Failed, change, None).await?;
         withdraw_challenges(conn, self.lease.account, order).await

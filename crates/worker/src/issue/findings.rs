@@ -11,6 +11,7 @@ use zonecert_domain::name::DnsName;
 use zonecert_domain::renewal::ZoneStanding;
 use zonecert_domain::zone_name::ZoneName;
 use zonecert_preflight::{Finding, judge_budget};
+use zonecert_store::ca_budget::Budgets;
 use zonecert_store::events::{self, Level, NewEvent};
 use zonecert_store::issuances::Issuance;
 use zonecert_store::issuing::{self, Subject};
@@ -74,11 +75,11 @@ impl Unexplained {
             let names: Vec<DnsName> = subject.names.iter().filter_map(|name| DnsName::from_stored(name).ok()).collect();
             let our_values = challenge_records::list_values(conn, account, &names).await?;
             let budgets = match worker.directories.for_environment(subject.environment) {
-                Ok(directory) => ca_budget::list_budgets(conn, directory.directory_url(), &names).await?,
-                Err(_) => Vec::new(),
+                Ok(authorities) => ca_budget::list_budgets(conn, account, &authorities[0].ledger, &names).await?,
+                Err(_) => Budgets::default(),
             };
             let domain = names.first().map_or("", DnsName::base);
-            let findings = judge_budget(domain, &budgets);
+            let findings = judge_budget(domain, &budgets.lines);
             Ok(Some(Case { subject, names, our_values, findings }))
         };
         worker.store.tenant(account, load).await

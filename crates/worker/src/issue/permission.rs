@@ -18,7 +18,7 @@ use zonecert_store::{Connection, StoreError, renewal_schedule};
 
 use super::failure::failure_event;
 use super::record::{about, withdraw_challenges};
-use super::{Run, StepError};
+use super::{Run, StepError, spending};
 
 /// Whoever ends a suspension wakes what waits; this is for a wake that got lost.
 const LOOK_WHILE_SUSPENDED: Duration = Duration::from_hours(24);
@@ -68,7 +68,7 @@ impl Run<'_> {
                 if issuance.reason == IssuanceReason::Renewal {
                     return self.call_off(conn, issuance, Some(RenewalBlock::Suspended)).await;
                 }
-                self.abandon_order(conn, issuance).await?;
+                self.abandon_order(conn, issuance, false).await?;
                 let failure = Failure::new(FailureCode::AccountSuspended, "the account is suspended");
                 issuances::stand_by(conn, &lease, LOOK_WHILE_SUSPENDED, describe(&failure)).await?;
                 let outcome = Outcome::Waiting(shown(&failure, None));
@@ -86,7 +86,7 @@ impl Run<'_> {
 
     async fn call_off(&self, conn: &mut Connection, issuance: &Issuance, block: Option<RenewalBlock>) -> Result<(), StoreError> {
         let account = self.lease.account;
-        self.abandon_order(conn, issuance).await?;
+        self.abandon_order(conn, issuance, false).await?;
         issuances::end(conn, &self.lease, IssuanceEvent::Cancelled, None).await?;
         issuing::record_outcome(conn, account, issuance.certificate, Outcome::Cancelled).await?;
         let reason = block.map_or("it is not wished any more", RenewalBlock::reason);
@@ -99,9 +99,10 @@ impl Run<'_> {
         events::record(conn, account, event).await.map(drop)
     }
 
-    /// The order is left to the CA, which forgets it, and its TXT values go.
-    async fn abandon_order(&self, conn: &mut Connection, issuance: &Issuance) -> Result<(), StoreError> {
+    /// The order is left to the CA, which forgets it, and its TXT values go. `refused` says that the CA never had it.
+    pub(super) async fn abandon_order(&self, conn: &mut Connection, issuance: &Issuance, refused: bool) -> Result<(), StoreError> {
         let Some(order) = &issuance.live_order else { return Ok(()) };
+        spending::give_back(conn, order, refused).await?;
         orders::advance(conn, self.lease.account, order, OrderEvent::Abandoned, OrderChange::default(), None).await?;
         withdraw_challenges(conn, self.lease.account, order).await
     }

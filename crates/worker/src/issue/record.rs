@@ -9,11 +9,12 @@ use zonecert_domain::issuance::IssuanceEvent;
 use zonecert_domain::order::OrderEvent;
 use zonecert_pki::chain::CertificateChain;
 use zonecert_pki::key::PrivateKey;
+use zonecert_store::ca_budget::{self, Charge, Ledger, Spent};
 use zonecert_store::events::{self, NewEvent};
 use zonecert_store::issuances::{self, Issuance, database_now};
 use zonecert_store::issuing::{self, Issued, Outcome, Subject};
 use zonecert_store::orders::{self, AuthorizationStatus, NewAuthorization, Order, OrderChange};
-use zonecert_store::{Connection, StoreError, challenge_records, private_keys, versions, zone_projections};
+use zonecert_store::{Connection, StoreError, ca_pauses, challenge_records, private_keys, versions, zone_projections};
 
 use super::steps::{challenge_record, has_room};
 use super::{Run, spending};
@@ -41,6 +42,20 @@ impl PreparedKey {
     }
 }
 
+/// Why the intent of an order was not written.
+enum NotBegun {
+    /// There is no room for it.
+    Spent(Spent),
+    /// Our database did not take it.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotBegun {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 type AuthorizationLook = (zonecert_domain::id::AuthorizationId, AuthorizationStatus);
 
 impl Run<'_> {
@@ -48,23 +63,34 @@ impl Run<'_> {
         &self,
         issuance: &Issuance,
         subject: &Subject,
-        directory_url: &str,
+        ca: &Ledger,
         replaces: Option<&str>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Spent>, StoreError> {
         let lease = self.lease;
         let (certificate, names) = (issuance.certificate, subject.names.as_slice());
+        let directory_url = ca.directory_url.as_str();
         let new = orders::NewOrder { issuance: lease.issuance, certificate, directory_url, names, replaces };
-        self.persist(|| {
-            self.worker.store.tenant_write(lease.account, async |conn| {
+        self.persist(|| async {
+            let begun = self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
+                let renewal = versions::has_version_for(conn, lease.account, certificate, names).await?;
                 let order = orders::insert_order(conn, lease.account, &new).await?;
                 issuing::record_outcome(conn, lease.account, certificate, Outcome::Running).await?;
                 let mut event = about(issuance, None, "order_begun", format!("asking the CA for {}", subject.names.join(", ")));
                 event.order = Some(order);
                 event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url });
                 events::record(conn, lease.account, event).await?;
-                Ok(())
-            })
+                let charge = Charge { order, names, replaces: replaces.is_some(), renewal };
+                match ca_budget::charge(conn, lease.account, ca, &charge).await? {
+                    Some(spent) => Err(NotBegun::Spent(spent)),
+                    None => Ok(()),
+                }
+            });
+            match begun.await {
+                Ok(()) => Ok(None),
+                Err(NotBegun::Spent(spent)) => Ok(Some(spent)),
+                Err(NotBegun::Store(error)) => Err(error),
+            }
         })
         .await
     }
@@ -82,12 +108,16 @@ impl Run<'_> {
 
     pub(super) async fn record_placed(&self, issuance: &Issuance, order: &Order, placed: &NewOrder) -> Result<(), StoreError> {
         let lease = self.lease;
+        let several = self.worker.directories.has_others(&order.directory_url);
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
                 let (url, acme_account_id) = (Some(placed.url.clone()), Some(placed.acme_account_id));
                 self.move_on(conn, order, OrderEvent::Placed, OrderChange { url, acme_account_id, ..OrderChange::default() }, None).await?;
-                spending::record_placed(conn, lease.account, order).await?;
+                spending::record_placed(conn, order).await?;
+                if several {
+                    ca_pauses::record_answered(conn, &order.directory_url).await?;
+                }
                 let mut event = about(issuance, Some(order), "order_placed", "the CA has accepted the order".to_owned());
                 event.details = json!({ "url": placed.url, "replaces": order.replaces });
                 events::record(conn, lease.account, event).await.map(drop)
@@ -96,9 +126,17 @@ impl Run<'_> {
         .await
     }
 
-    /// The order is placed again at once without naming what it replaces; that is no attempt that has failed (RFC 9773 §5).
-    pub(super) async fn record_replaces_refused(&self, issuance: &Issuance, order: &Order, failure: &Failure) -> Result<(), StoreError> {
+    /// The order is placed again at once without naming what it replaces; that is no attempt that has failed (RFC 9773 §5). It counts against the CA's limits
+    /// now: where they leave no room, it is over, and what is answered says until when.
+    pub(super) async fn record_replaces_refused(
+        &self,
+        issuance: &Issuance,
+        order: &Order,
+        ca: &Ledger,
+        failure: &Failure,
+    ) -> Result<Option<Spent>, StoreError> {
         let lease = self.lease;
+        let names = order.names.as_slice();
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
@@ -106,7 +144,14 @@ impl Run<'_> {
                 let message = format!("the CA does not take the order as a replacement ({}); it is placed as a new one", failure.detail());
                 let mut event = about(issuance, Some(order), "replaces_refused", message);
                 event.details = json!({ "code": failure.code.as_str(), "detail": failure.detail(), "replaces": order.replaces });
-                events::record(conn, lease.account, event).await.map(drop)
+                events::record(conn, lease.account, event).await?;
+                let renewal = versions::has_version_for(conn, lease.account, issuance.certificate, names).await?;
+                let charge = Charge { order: order.id, names, replaces: false, renewal };
+                let spent = ca_budget::charge(conn, lease.account, ca, &charge).await?;
+                if spent.is_some() {
+                    self.abandon_order(conn, issuance, true).await?;
+                }
+                Ok(spent)
             })
         })
         .await
@@ -294,7 +339,7 @@ impl Run<'_> {
                 let mut event = about(issuance, Some(order), "issued", message);
                 event.details = json!({
                     "version_id": version, "serial": chain.serial_hex(), "fingerprint_sha256": chain.sha256_fingerprint_hex(),
-                    "not_before": not_before, "not_after": not_after,
+                    "not_before": not_before, "not_after": not_after, "directory": order.directory_url,
                 });
                 events::record(conn, lease.account, event).await?;
                 Ok(())

@@ -24,6 +24,7 @@ use super::places::Places;
 use super::record::{PreparedKey, WantedAuthorization};
 use super::{Run, StepError};
 use crate::acme::{self, AcmeDirectory, OrderStatus};
+use crate::directories::Authority;
 use crate::dns::visibility;
 use crate::key_stock;
 
@@ -62,14 +63,12 @@ impl Run<'_> {
             Some(Obstacle::Refuse(failure)) => return Err(failure.into()),
         }
         self.check_aliases(&subject).await?;
-        let directory = self.worker.directories.for_environment(subject.environment)?;
-        let replaces = self.find_replaced(issuance, directory).await?;
-        Ok(self.record_begun(issuance, &subject, directory.directory_url(), replaces.as_deref()).await?)
+        self.begin_at_a_ca(issuance, &subject).await
     }
 
     /// The certificate that an order takes the place of, by its identifier (RFC 9773 §5): the version in use, where its CA is the one that is asked, and takes that. Whatever goes
     /// wrong in finding it out is no reason to wait.
-    async fn find_replaced(&self, issuance: &Issuance, directory: &AcmeDirectory) -> Result<Option<String>, StepError> {
+    pub(super) async fn find_replaced(&self, issuance: &Issuance, directory: &AcmeDirectory) -> Result<Option<String>, StepError> {
         if issuance.reason == IssuanceReason::First {
             return Ok(None);
         }
@@ -90,12 +89,19 @@ impl Run<'_> {
     }
 
     async fn place(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
-        let directory = self.directory(order)?;
+        let Authority { directory, ledger, .. } = self.worker.directories.authority(&order.directory_url)?;
         let names: Vec<&str> = order.names.iter().map(String::as_str).collect();
         match directory.new_order_replacing(&names, order.replaces.as_deref()).await {
             Ok(placed) => Ok(self.record_placed(issuance, order, &placed).await?),
             Err(failure) if order.replaces.is_some() && may_be_about_replaces(&failure) => {
-                Ok(self.record_replaces_refused(issuance, order, &failure).await?)
+                match self.record_replaces_refused(issuance, order, ledger, &failure).await? {
+                    None => Ok(()),
+                    Some(spent) => Err(StepError::Spent(spent)),
+                }
+            }
+            Err(failure) if self.goes_elsewhere(issuance, order, &failure) => Ok(self.record_away(issuance, order, &failure).await?),
+            Err(failure @ Failure { code: FailureCode::AcmeRateLimited, retry_after: Some(pause), .. }) => {
+                Ok(self.record_limited(issuance, order, &failure, pause).await?)
             }
             Err(failure) => Err(failure.into()),
         }

@@ -17,7 +17,6 @@ use zonecert_preflight::Expectations;
 use zonecert_resolver::Resolver;
 use zonecert_store::mails::{self, MailText, NewMail};
 use zonecert_store::{Store, StoreError, accounts, data_keys};
-use zonecert_worker::acme::{AcmeDirectory, AcmeSettings};
 use zonecert_worker::dns::{NameServers, PowerDns, Projector};
 use zonecert_worker::mail::{self, MailJob, Mailer, SmtpRelay};
 use zonecert_worker::{Directories, KeyStockSettings, Worker, WorkerSettings, sweeper, worker_name};
@@ -56,7 +55,6 @@ impl World {
     /// A worker that sends mail this way.
     fn worker(&self, mailer: Option<Mailer>) -> Result<Worker> {
         let store = &self.database.store;
-        let production = AcmeDirectory::new(AcmeSettings::new("https://ca.test/dir"), store.clone(), Arc::clone(&self.masters))?;
         let powerdns = PowerDns::new(&self.stack.powerdns.api_url().parse()?, "localhost", self.stack.powerdns.api_key().parse()?)?;
         let projector = Projector::new(store.clone(), powerdns, NameServers::parse(["ns1.zonecert.test."])?, None, "mail");
         let settings = WorkerSettings {
@@ -70,9 +68,8 @@ impl World {
             stop_grace: Duration::ZERO,
             expectations: Expectations::new(&[], &[], None),
         };
-        let directories = Directories { production, staging: None };
         let (masters, resolver) = (Arc::clone(&self.masters), Resolver::new(&[self.stack.powerdns.dns_address()])?);
-        Ok(Worker::new(worker_name(), store.clone(), masters, directories, projector, resolver, settings).with_mailer(mailer))
+        Ok(Worker::new(worker_name(), store.clone(), masters, Directories::default(), projector, resolver, settings).with_mailer(mailer))
     }
 
     /// A worker that hands mail in without encryption.

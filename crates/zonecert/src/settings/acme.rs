@@ -1,18 +1,19 @@
 //! Our account at the certificate authority.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use zeroize::Zeroizing;
 use zonecert_domain::email::Email;
 use zonecert_pki::MasterKeys;
 use zonecert_store::Store;
-use zonecert_worker::Directories;
+use zonecert_store::issuing::Environment;
 use zonecert_worker::acme::{AcmeDirectory, AcmeSettings, ExternalAccount};
+use zonecert_worker::{Authority, Directories};
 
-use super::ca::CaArgs;
+use super::ca::{self, CaArgs};
 
 /// How the CA is reached, and our account there.
 #[derive(Args)]
@@ -40,29 +41,45 @@ pub(crate) struct AcmeArgs {
 impl AcmeArgs {
     /// The directories that are set.
     pub(crate) fn directories(&self, ca: &CaArgs, store: &Store, masters: &Arc<MasterKeys>) -> Result<Directories> {
-        let directory = |url: &str, variable: &'static str, external_account: Option<ExternalAccount>| {
-            let settings = AcmeSettings {
-                external_account,
-                contact: self.acme_contact.clone(),
-                ca_file: self.acme_ca_file.clone(),
-                recreate_account: self.acme_recreate_account,
-                ..AcmeSettings::new(url)
-            };
-            AcmeDirectory::new(settings, store.clone(), Arc::clone(masters)).context(variable)
-        };
-        let staging = ca.acme_staging_directory.as_deref();
-        Ok(Directories {
-            production: directory(&ca.acme_directory, "ZONECERT_ACME_DIRECTORY", self.external_account()?)?,
-            staging: staging.map(|url| directory(url, "ZONECERT_ACME_STAGING_DIRECTORY", None)).transpose()?,
-        })
+        let mut directories = Directories::default();
+        for authority in ca.authorities()? {
+            let environment = authority.environment()?;
+            let named = || format!("the CA {}", authority.directory);
+            let settings = self.settings(&authority, environment).with_context(named)?;
+            let directory = AcmeDirectory::new(settings, store.clone(), Arc::clone(masters)).with_context(named)?;
+            let entry = Authority { directory, ledger: authority.ledger()?, caa_identities: authority.caa_identities()? };
+            match environment {
+                Environment::Production => directories.production.push(entry),
+                Environment::Staging => directories.staging.push(entry),
+            }
+        }
+        Ok(directories)
     }
 
-    fn external_account(&self) -> Result<Option<ExternalAccount>> {
-        let (Some(key_id), Some(file)) = (&self.acme_eab_key_id, &self.acme_eab_mac_key_file) else { return Ok(None) };
-        let read = std::fs::read_to_string(file).map(Zeroizing::new);
-        let mac_key = read.with_context(|| format!("ZONECERT_ACME_EAB_MAC_KEY_FILE: {} cannot be read", file.display()))?;
-        ExternalAccount::new(key_id, &mac_key).map(Some).context("ZONECERT_ACME_EAB_KEY_ID and ZONECERT_ACME_EAB_MAC_KEY_FILE")
+    fn settings(&self, authority: &ca::Authority, environment: Environment) -> Result<AcmeSettings> {
+        let own_contact = authority.contact.as_deref().map(contact).transpose().map_err(|error| anyhow!("contact: {error}"))?;
+        let (key_id, mac_key_file) = if authority.from_file {
+            (authority.eab_key_id.as_deref(), authority.eab_mac_key_file.as_deref())
+        } else if environment == Environment::Production {
+            (self.acme_eab_key_id.as_deref(), self.acme_eab_mac_key_file.as_deref())
+        } else {
+            (None, None)
+        };
+        Ok(AcmeSettings {
+            external_account: external_account(key_id, mac_key_file)?,
+            contact: own_contact.or_else(|| self.acme_contact.clone()),
+            ca_file: authority.ca_file.clone().or_else(|| self.acme_ca_file.clone()),
+            recreate_account: self.acme_recreate_account,
+            ..AcmeSettings::new(&authority.directory)
+        })
     }
+}
+
+fn external_account(key_id: Option<&str>, mac_key_file: Option<&Path>) -> Result<Option<ExternalAccount>> {
+    let (Some(key_id), Some(file)) = (key_id, mac_key_file) else { return Ok(None) };
+    let read = std::fs::read_to_string(file).map(Zeroizing::new);
+    let mac_key = read.with_context(|| format!("the external account's MAC key: {} cannot be read", file.display()))?;
+    ExternalAccount::new(key_id, &mac_key).map(Some).with_context(|| format!("the external account {key_id}"))
 }
 
 fn contact(text: &str) -> Result<Email, String> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use clap::Args;
 use zonecert_domain::order::OrderTiming;
 use zonecert_domain::retry::RetryLadder;
@@ -58,8 +59,8 @@ pub(crate) struct WorkerArgs {
 
 impl WorkerArgs {
     /// The settings as the worker takes them.
-    pub(crate) fn settings(&self, ca: &CaArgs, dns: &DnsArgs) -> WorkerSettings {
-        WorkerSettings {
+    pub(crate) fn settings(&self, ca: &CaArgs, dns: &DnsArgs) -> Result<WorkerSettings> {
+        Ok(WorkerSettings {
             timing: OrderTiming {
                 propagation: self.propagation_seconds,
                 poll_interval: self.poll_interval_seconds,
@@ -72,7 +73,7 @@ impl WorkerArgs {
             key_stock: KeyStockSettings { size: self.key_stock as usize, interval: self.key_stock_seconds },
             concurrency: self.worker_concurrency as usize,
             stop_grace: self.stop_grace_seconds,
-            expectations: Expectations::new(&dns.nameservers, &ca.caa_identities, dns.challenge_zone.as_ref()),
-        }
+            expectations: Expectations::new(&dns.nameservers, &ca.all_caa_identities()?, dns.challenge_zone.as_ref()),
+        })
     }
 }

@@ -28,9 +28,12 @@ async fn directories(store: &Store, args: &Doctor) -> Vec<Check> {
         Ok(directories) => directories,
         Err(error) => return vec![Check::wrong("CA", format!("{error:#}"), "Mend the setting.")],
     };
-    let mut checks = vec![directory("CA", &directories.production).await];
-    if let Some(staging) = &directories.staging {
-        checks.push(directory("CA for staging", staging).await);
+    let mut checks = Vec::new();
+    for authority in &directories.production {
+        checks.push(directory("CA", &authority.directory).await);
+    }
+    for authority in &directories.staging {
+        checks.push(directory("CA for staging", &authority.directory).await);
     }
     checks
 }

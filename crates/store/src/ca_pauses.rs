@@ -1,0 +1,90 @@
+//! Moments before which nothing is asked of a CA, as it has said itself, or because it did not answer. The platform's, for all tenants together.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types;
+use diesel_async::RunQueryDsl;
+
+use crate::schema::ca_pauses;
+use crate::{Connection, StoreError};
+
+/// The kind of a pause that is about all that a CA does; its subject is empty.
+pub const SERVICE: &str = "service";
+
+/// The kind of a pause of a CA that does not answer; its subject is empty.
+const OUTAGE: &str = "outage";
+
+/// The last moment at which one of these pauses (kind and subject) ends, of those that are not over. Runs with or without a tenant.
+pub async fn find_until(
+    conn: &mut Connection,
+    directory_url: &str,
+    wanted: &[(&str, String)],
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = sql_types::Nullable<sql_types::Timestamptz>)]
+        until: Option<DateTime<Utc>>,
+    }
+
+    let (kinds, subjects): (Vec<&str>, Vec<&str>) = wanted.iter().map(|(kind, subject)| (*kind, subject.as_str())).unzip();
+    let row: Row = diesel::sql_query("SELECT max(until) AS until FROM lookup_ca_pauses($1, $2, $3)")
+        .bind::<sql_types::Text, _>(directory_url)
+        .bind::<sql_types::Array<sql_types::Text>, _>(kinds)
+        .bind::<sql_types::Array<sql_types::Text>, _>(subjects)
+        .get_result(conn)
+        .await?;
+    Ok(row.until)
+}
+
+/// Writes down what a CA has said: nothing more of this for so long. A longer pause that is there already stays.
+pub async fn record(conn: &mut Connection, directory_url: &str, kind: &str, subject: &str, pause: Duration) -> Result<(), StoreError> {
+    diesel::sql_query(
+        "INSERT INTO ca_pauses (directory_url, kind, subject, until) VALUES ($1, $2, $3, now() + make_interval(secs => $4))
+         ON CONFLICT (directory_url, kind, subject) DO UPDATE SET until = greatest(ca_pauses.until, excluded.until)",
+    )
+    .bind::<sql_types::Text, _>(directory_url)
+    .bind::<sql_types::Text, _>(kind)
+    .bind::<sql_types::Text, _>(subject)
+    .bind::<sql_types::Double, _>(pause.as_secs_f64())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Deletes pauses that are over; an outage only after a day without an order that has tried the CA. Runs without a tenant.
+pub async fn purge(conn: &mut Connection) -> Result<usize, StoreError> {
+    let over = "DELETE FROM ca_pauses WHERE until < now() - CASE kind WHEN 'outage' THEN interval '1 day' ELSE interval '0' END";
+    Ok(diesel::sql_query(over).execute(conn).await?)
+}
+
+/// A CA did not answer: no new order goes there for so long, and then one to try it ([`may_be_asked`]), until [`record_answered`].
+pub async fn record_outage(conn: &mut Connection, directory_url: &str, pause: Duration) -> Result<(), StoreError> {
+    record(conn, directory_url, OUTAGE, "", pause).await
+}
+
+/// A CA has answered: it is not away any more.
+pub async fn record_answered(conn: &mut Connection, directory_url: &str) -> Result<(), StoreError> {
+    let outage = ca_pauses::directory_url.eq(directory_url).and(ca_pauses::kind.eq(OUTAGE));
+    diesel::delete(ca_pauses::table.filter(outage)).execute(conn).await?;
+    Ok(())
+}
+
+/// Whether new orders may go to a CA: it is not known to be away, or the moment has come to try it again. Of all that ask then, one is told so, and the others
+/// after another `probe`.
+pub async fn may_be_asked(conn: &mut Connection, directory_url: &str, probe: Duration) -> Result<bool, StoreError> {
+    let outage = ca_pauses::directory_url.eq(directory_url).and(ca_pauses::kind.eq(OUTAGE));
+    let known: i64 = ca_pauses::table.filter(outage).count().get_result(conn).await?;
+    if known == 0 {
+        return Ok(true);
+    }
+    let ours = diesel::sql_query(
+        "UPDATE ca_pauses SET until = now() + make_interval(secs => $2) WHERE directory_url = $1 AND kind = 'outage' AND until <= now()",
+    )
+    .bind::<sql_types::Text, _>(directory_url)
+    .bind::<sql_types::Double, _>(probe.as_secs_f64())
+    .execute(conn)
+    .await?;
+    Ok(ours == 1)
+}

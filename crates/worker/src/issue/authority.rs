@@ -1,0 +1,123 @@
+//! Which CA the next order goes to: the first that answers, has room, and is allowed by the domain's CAA records. An order that is placed stays where it is.
+
+use std::time::Duration;
+
+use serde_json::json;
+use zonecert_domain::failure::{Failure, FailureCode};
+use zonecert_domain::name::DnsName;
+use zonecert_domain::zone_name::ZoneName;
+use zonecert_preflight::{Expectations, Severity};
+use zonecert_store::ca_budget::Spent;
+use zonecert_store::events::{self, Level, NewEvent};
+use zonecert_store::issuances::{self, Issuance};
+use zonecert_store::issuing::Subject;
+use zonecert_store::orders::Order;
+use zonecert_store::{StoreError, ca_pauses};
+
+use super::record::about;
+use super::{Run, StepError};
+use crate::directories::Authority;
+
+/// A CA that does not answer is tried again after so long, by one order, while the others go elsewhere.
+const PAUSE_OF_AN_OUTAGE: Duration = Duration::from_mins(1);
+
+/// So often in a row a CA may fail to take an order before it goes elsewhere.
+const FAILURES_BEFORE_ANOTHER: u32 = 2;
+
+impl Run<'_> {
+    /// Writes down the intent of an order at the first CA that may have it.
+    pub(super) async fn begin_at_a_ca(&self, issuance: &Issuance, subject: &Subject) -> Result<(), StepError> {
+        let authorities = self.worker.directories.for_environment(subject.environment)?;
+        let mut spent: Option<Spent> = None;
+        let mut away = Vec::new();
+        for (index, ca) in authorities.iter().enumerate() {
+            if authorities.len() > 1 && !self.may_be_asked(ca).await? {
+                away.push(ca);
+                continue;
+            }
+            if index > 0 && self.caa_forbids(ca, subject).await {
+                tracing::info!(directory_url = ca.ledger.directory_url, "passed over: CAA records of the domain do not allow this CA");
+                continue;
+            }
+            match self.begin_at(issuance, subject, ca).await? {
+                None => return Ok(()),
+                Some(here) => spent = Some(spent.filter(|before| before.until <= here.until).unwrap_or(here)),
+            }
+        }
+        if let Some(spent) = spent {
+            return Err(StepError::Spent(spent));
+        }
+        // None of the others may have it: the first is asked all the same, and what it answers decides.
+        let Some(first) = away.first() else { return Ok(()) };
+        self.begin_at(issuance, subject, first).await?.map_or(Ok(()), |spent| Err(StepError::Spent(spent)))
+    }
+
+    async fn begin_at(&self, issuance: &Issuance, subject: &Subject, ca: &Authority) -> Result<Option<Spent>, StepError> {
+        let replaces = self.find_replaced(issuance, &ca.directory).await?;
+        Ok(self.record_begun(issuance, subject, &ca.ledger, replaces.as_deref()).await?)
+    }
+
+    async fn may_be_asked(&self, ca: &Authority) -> Result<bool, StoreError> {
+        let url = ca.ledger.directory_url.as_str();
+        self.worker.store.platform(async |conn| ca_pauses::may_be_asked(conn, url, PAUSE_OF_AN_OUTAGE).await).await
+    }
+
+    /// An order there would fail for good, where waiting for the first CA heals.
+    async fn caa_forbids(&self, ca: &Authority, subject: &Subject) -> bool {
+        let Ok(zone) = ZoneName::from_stored(&subject.zone) else { return false };
+        let names: Vec<DnsName> = subject.names.iter().filter_map(|name| DnsName::from_stored(name).ok()).collect();
+        let (zone_id, mode) = (subject.zone_id, subject.zone_mode);
+        let looked_at = zonecert_preflight::Subject { zone: &zone, zone_id, mode, names: &names, our_values: &[] };
+        let expectations = Expectations::new(&[], &ca.caa_identities, None);
+        let findings = zonecert_preflight::check_caa(&self.worker.resolver, &expectations, &looked_at).await;
+        findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// Whether an order that the CA has not taken is to go to another.
+    pub(super) fn goes_elsewhere(&self, issuance: &Issuance, order: &Order, failure: &Failure) -> bool {
+        issuance.step_failures + 1 >= FAILURES_BEFORE_ANOTHER
+            && says_that_it_is_away(failure)
+            && self.worker.directories.has_others(&order.directory_url)
+    }
+
+    /// The CA is left alone for a while, and the order with it: what it may have made of it nobody uses, and it forgets it.
+    pub(super) async fn record_away(&self, issuance: &Issuance, order: &Order, failure: &Failure) -> Result<(), StoreError> {
+        let lease = self.lease;
+        let directory_url = order.directory_url.as_str();
+        tracing::error!(
+            directory_url,
+            code = failure.code.as_str(),
+            detail = failure.detail(),
+            "the CA takes no orders; they go to the next"
+        );
+        self.persist(|| {
+            self.worker.store.tenant_write(lease.account, async |conn| {
+                issuances::guard(conn, &lease).await?;
+                self.abandon_order(conn, issuance, false).await?;
+                issuances::record_step_taken(conn, &lease).await?;
+                let message = format!("{}; the order goes to another CA", failure.detail());
+                let event = NewEvent {
+                    level: Level::Warning,
+                    details: json!({ "directory": directory_url, "code": failure.code.as_str(), "detail": failure.detail() }),
+                    ..about(issuance, Some(order), "ca_away", message)
+                };
+                events::record(conn, lease.account, event).await?;
+                ca_pauses::record_outage(conn, directory_url, PAUSE_OF_AN_OUTAGE).await
+            })
+        })
+        .await
+    }
+}
+
+/// The CA does not answer, or does not do so for us.
+const fn says_that_it_is_away(failure: &Failure) -> bool {
+    matches!(
+        failure.code,
+        FailureCode::CaUnreachable
+            | FailureCode::CaMalformedAnswer
+            | FailureCode::AcmeServerInternal
+            | FailureCode::AcmeAccountDoesNotExist
+            | FailureCode::AcmeExternalAccountRequired
+            | FailureCode::AcmeUserActionRequired
+    )
+}
