@@ -210,6 +210,8 @@ pub struct Charge<'a> {
     pub replaces: bool,
     /// Whether there was a certificate for exactly its names before.
     pub renewal: bool,
+    /// Whether it goes to the CA even where our count leaves no room for it ([`Spent::is_estimate`]): the CA is to say itself.
+    pub overdraws: bool,
 }
 
 /// There is no room for an order.
@@ -219,6 +221,18 @@ pub struct Spent {
     pub kind: Option<CaLimitKind>,
     /// When there is room.
     pub until: DateTime<Utc>,
+}
+
+impl Spent {
+    /// Whether only our own count says so, of something that others can use up, or have raised, without our knowing.
+    pub fn is_estimate(&self) -> bool {
+        self.kind.is_some_and(is_estimate)
+    }
+}
+
+/// Orders are placed by our account alone; of all else others may have spent some, or the CA allows more for it.
+fn is_estimate(kind: CaLimitKind) -> bool {
+    kind != CaLimitKind::Order
 }
 
 /// Charges what an order may cost at a CA, or says when there is room for it. To be the last of a transaction, which is to be taken back where there is none: whoever
@@ -233,13 +247,14 @@ pub async fn charge(conn: &mut Connection, account: AccountId, ca: &Ledger, char
             .await?;
     }
     let now = database_now(conn).await?;
-    // A CA may say of a renewal what by its rules does not count for one: then it is asked no sooner all the same.
-    let may_be_paused = self::wanted(charge.names, &names, Cost { order: !charge.replaces, new_names: true });
-    let paused = ca_pauses::find_until(conn, &ca.directory_url, &pauses(&may_be_paused)).await?;
+    let paused = ca_pauses::find_until(conn, &ca.directory_url, &pauses(&wanted)).await?;
     let mut spent = paused.map(|until| Spent { kind: None, until });
     let mut ahead = None;
     for (spending, _) in &wanted {
         let Some(limit) = ca.limits.get(spending.kind()) else { continue };
+        if charge.overdraws && is_estimate(spending.kind()) {
+            continue;
+        }
         let uses = list_uses(conn, account, &ca.directory_url, spending, limit.window).await?;
         if room_at(limit, &uses, 0, now).is_none() {
             continue;

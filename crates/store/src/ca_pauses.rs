@@ -59,7 +59,7 @@ pub async fn purge(conn: &mut Connection) -> Result<usize, StoreError> {
     Ok(diesel::sql_query(over).execute(conn).await?)
 }
 
-/// A CA did not answer: no new order goes there for so long, and then one to try it ([`may_be_asked`]), until [`record_answered`].
+/// A CA did not answer: no new order goes there for so long, and then one to try it ([`find_outage`]), until [`record_answered`].
 pub async fn record_outage(conn: &mut Connection, directory_url: &str, pause: Duration) -> Result<(), StoreError> {
     record(conn, directory_url, OUTAGE, "", pause).await
 }
@@ -71,20 +71,26 @@ pub async fn record_answered(conn: &mut Connection, directory_url: &str) -> Resu
     Ok(())
 }
 
-/// Whether new orders may go to a CA: it is not known to be away, or the moment has come to try it again. Of all that ask then, one is told so, and the others
-/// after another `probe`.
-pub async fn may_be_asked(conn: &mut Connection, directory_url: &str, probe: Duration) -> Result<bool, StoreError> {
-    let outage = ca_pauses::directory_url.eq(directory_url).and(ca_pauses::kind.eq(OUTAGE));
-    let known: i64 = ca_pauses::table.filter(outage).count().get_result(conn).await?;
-    if known == 0 {
-        return Ok(true);
+/// When a CA that is known to be away is tried again; none where new orders may go there: it is not away, or the moment has come to try it. Of all that ask then,
+/// one is told so, and the others after another `probe`.
+pub async fn find_outage(conn: &mut Connection, directory_url: &str, probe: Duration) -> Result<Option<DateTime<Utc>>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Outage {
+        #[diesel(sql_type = sql_types::Timestamptz)]
+        until: DateTime<Utc>,
     }
-    let ours = diesel::sql_query(
-        "UPDATE ca_pauses SET until = now() + make_interval(secs => $2) WHERE directory_url = $1 AND kind = 'outage' AND until <= now()",
+
+    let outage: Option<Outage> = diesel::sql_query(
+        "WITH probe AS (
+             UPDATE ca_pauses SET until = now() + make_interval(secs => $2) WHERE directory_url = $1 AND kind = 'outage' AND until <= now() RETURNING true
+         )
+         SELECT CASE WHEN until > now() THEN until ELSE now() + make_interval(secs => $2) END AS until
+         FROM ca_pauses WHERE directory_url = $1 AND kind = 'outage' AND NOT EXISTS (SELECT FROM probe)",
     )
     .bind::<sql_types::Text, _>(directory_url)
     .bind::<sql_types::Double, _>(probe.as_secs_f64())
-    .execute(conn)
-    .await?;
-    Ok(ours == 1)
+    .get_result(conn)
+    .await
+    .optional()?;
+    Ok(outage.map(|outage| outage.until))
 }

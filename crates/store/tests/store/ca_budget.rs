@@ -89,10 +89,12 @@ fn ledger(limits: &str) -> Ledger {
 
 /// Charges an order for these names.
 async fn charge(world: &World, account: AccountId, ca: &Ledger, names: &[String], replaces: bool) -> Result<OrderId, Spent> {
-    let order = OrderId::new();
-    let charge = Charge { order, names, replaces, renewal: false };
-    let charged = world.worker.tenant_write(account, async |conn| ca_budget::charge(conn, account, ca, &charge).await).await;
-    charged.unwrap().map_or(Ok(order), Err)
+    charge_as(world, account, ca, &Charge { order: OrderId::new(), names, replaces, renewal: false, overdraws: false }).await
+}
+
+async fn charge_as(world: &World, account: AccountId, ca: &Ledger, charge: &Charge<'_>) -> Result<OrderId, Spent> {
+    let charged = world.worker.tenant_write(account, async |conn| ca_budget::charge(conn, account, ca, charge).await).await;
+    charged.unwrap().map_or(Ok(charge.order), Err)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,6 +144,14 @@ async fn a_charge_is_kept_or_given_back_by_what_happens() {
     // A replacement is exempt (RFC 9773 §5), and nothing is charged for it.
     charge(&world, account, &ca, &names, true).await.unwrap();
     assert_eq!(spent().await, (2, 1));
+    // What only our count says can be left to the CA; the orders of our own account are counted exactly.
+    let last = Charge { order: OrderId::new(), names: &names, replaces: false, renewal: true, overdraws: true };
+    let orders = charge_as(&world, account, &ca, &last).await.unwrap_err();
+    assert_eq!((orders.kind, orders.is_estimate()), (Some(CaLimitKind::Order), false));
+    let ca = ledger("order=off,exact_names=1/604800");
+    assert!(charge(&world, account, &ca, &names, false).await.unwrap_err().is_estimate());
+    charge_as(&world, account, &ca, &last).await.unwrap();
+    assert_eq!(spent().await, (3, 2));
 }
 
 #[tokio::test]
@@ -160,6 +170,9 @@ async fn what_a_ca_has_said_keeps_everybody_from_asking_for_the_same() {
     for account in [account, other] {
         assert_eq!(charge(&world, account, &ca, &here, false).await.unwrap_err().kind, None);
     }
+    // A registered domain is limited for new sets of names: no renewal waits for it.
+    let renewal = Charge { order: OrderId::new(), names: &here, replaces: false, renewal: true, overdraws: false };
+    charge_as(&world, account, &ca, &renewal).await.unwrap();
     pause(ca_pauses::SERVICE, "").await;
     charge(&world, other, &ca, &elsewhere, true).await.unwrap_err();
     world.database.run("UPDATE ca_pauses SET until = now() - interval '1 second'").await;
@@ -171,7 +184,7 @@ async fn what_a_ca_has_said_keeps_everybody_from_asking_for_the_same() {
 async fn of_all_that_find_a_ca_away_one_tries_it_again() {
     let world = World::new().await;
     let minute = Duration::from_mins(1);
-    let may = async || world.worker.platform(async |conn| ca_pauses::may_be_asked(conn, DIRECTORY, minute).await).await.unwrap();
+    let may = async || world.worker.platform(async |conn| ca_pauses::find_outage(conn, DIRECTORY, minute).await).await.unwrap().is_none();
     assert!(may().await);
     world.worker.platform(async |conn| ca_pauses::record_outage(conn, DIRECTORY, minute).await).await.unwrap();
     assert!(!may().await);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use zonecert_domain::failure::{Failure, FailureCode};
 use zonecert_domain::name::DnsName;
@@ -15,6 +16,7 @@ use zonecert_store::orders::Order;
 use zonecert_store::{StoreError, ca_pauses};
 
 use super::record::about;
+use super::spending::is_in_time;
 use super::{Run, StepError};
 use crate::directories::Authority;
 
@@ -25,41 +27,45 @@ const PAUSE_OF_AN_OUTAGE: Duration = Duration::from_mins(1);
 const FAILURES_BEFORE_ANOTHER: u32 = 2;
 
 impl Run<'_> {
-    /// Writes down the intent of an order at the first CA that may have it.
+    /// Writes down the intent of an order at the first CA that may have it. Where none may, the issuance rests until the first of them may, or is to be tried again.
     pub(super) async fn begin_at_a_ca(&self, issuance: &Issuance, subject: &Subject) -> Result<(), StepError> {
         let authorities = self.worker.directories.for_environment(subject.environment)?;
-        let mut spent: Option<Spent> = None;
-        let mut away = Vec::new();
+        let (mut full, mut away) = (Vec::new(), Vec::new());
         for (index, ca) in authorities.iter().enumerate() {
-            if authorities.len() > 1 && !self.may_be_asked(ca).await? {
-                away.push(ca);
+            if authorities.len() > 1
+                && let Some(until) = self.find_outage(ca).await?
+            {
+                away.push((Spent { kind: None, until }, ca));
                 continue;
             }
             if index > 0 && self.caa_forbids(ca, subject).await {
                 tracing::info!(directory_url = ca.ledger.directory_url, "passed over: CAA records of the domain do not allow this CA");
                 continue;
             }
-            match self.begin_at(issuance, subject, ca).await? {
+            match self.begin_at(issuance, subject, ca, false).await? {
                 None => return Ok(()),
-                Some(here) => spent = Some(spent.filter(|before| before.until <= here.until).unwrap_or(here)),
+                Some(spent) => full.push((spent, ca)),
             }
         }
-        if let Some(spent) = spent {
-            return Err(StepError::Spent(spent));
-        }
         // None of the others may have it: the first is asked all the same, and what it answers decides.
-        let Some(first) = away.first() else { return Ok(()) };
-        self.begin_at(issuance, subject, first).await?.map_or(Ok(()), |spent| Err(StepError::Spent(spent)))
+        let whole = if full.is_empty() { away.first() } else { full.iter().chain(&away).min_by_key(|(spent, _)| spent.until) };
+        let Some((spent, ca)) = whole else { return Ok(()) };
+        // Our count may be wrong where others use the same up, and nobody goes without a certificate for that: the CA says itself.
+        let overdraws = spent.is_estimate() && !is_in_time(issuance, spent.until);
+        if !full.is_empty() && !overdraws {
+            return Err(StepError::Spent(*spent));
+        }
+        self.begin_at(issuance, subject, ca, overdraws).await?.map_or(Ok(()), |spent| Err(StepError::Spent(spent)))
     }
 
-    async fn begin_at(&self, issuance: &Issuance, subject: &Subject, ca: &Authority) -> Result<Option<Spent>, StepError> {
+    async fn begin_at(&self, issuance: &Issuance, subject: &Subject, ca: &Authority, overdraws: bool) -> Result<Option<Spent>, StepError> {
         let replaces = self.find_replaced(issuance, &ca.directory).await?;
-        Ok(self.record_begun(issuance, subject, &ca.ledger, replaces.as_deref()).await?)
+        Ok(self.record_begun(issuance, subject, &ca.ledger, replaces.as_deref(), overdraws).await?)
     }
 
-    async fn may_be_asked(&self, ca: &Authority) -> Result<bool, StoreError> {
+    async fn find_outage(&self, ca: &Authority) -> Result<Option<DateTime<Utc>>, StoreError> {
         let url = ca.ledger.directory_url.as_str();
-        self.worker.store.platform(async |conn| ca_pauses::may_be_asked(conn, url, PAUSE_OF_AN_OUTAGE).await).await
+        self.worker.store.platform(async |conn| ca_pauses::find_outage(conn, url, PAUSE_OF_AN_OUTAGE).await).await
     }
 
     /// An order there would fail for good, where waiting for the first CA heals.

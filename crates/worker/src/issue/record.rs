@@ -65,6 +65,7 @@ impl Run<'_> {
         subject: &Subject,
         ca: &Ledger,
         replaces: Option<&str>,
+        overdraws: bool,
     ) -> Result<Option<Spent>, StoreError> {
         let lease = self.lease;
         let (certificate, names) = (issuance.certificate, subject.names.as_slice());
@@ -80,7 +81,7 @@ impl Run<'_> {
                 event.order = Some(order);
                 event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url });
                 events::record(conn, lease.account, event).await?;
-                let charge = Charge { order, names, replaces: replaces.is_some(), renewal };
+                let charge = Charge { order, names, replaces: replaces.is_some(), renewal, overdraws };
                 match ca_budget::charge(conn, lease.account, ca, &charge).await? {
                     Some(spent) => Err(NotBegun::Spent(spent)),
                     None => Ok(()),
@@ -146,7 +147,7 @@ impl Run<'_> {
                 event.details = json!({ "code": failure.code.as_str(), "detail": failure.detail(), "replaces": order.replaces });
                 events::record(conn, lease.account, event).await?;
                 let renewal = versions::has_version_for(conn, lease.account, issuance.certificate, names).await?;
-                let charge = Charge { order: order.id, names, replaces: false, renewal };
+                let charge = Charge { order: order.id, names, replaces: false, renewal, overdraws: false };
                 let spent = ca_budget::charge(conn, lease.account, ca, &charge).await?;
                 if spent.is_some() {
                     self.abandon_order(conn, issuance, true).await?;

@@ -18,10 +18,11 @@ use zonecert_store::failures::{describe, shown_limited};
 use zonecert_store::issuances::{self, Issuance};
 use zonecert_store::issuing::{self, Outcome};
 use zonecert_store::orders::Order;
-use zonecert_store::{Connection, StoreError, ca_pauses};
+use zonecert_store::{Connection, StoreError, ca_pauses, versions};
 
 use super::Run;
 use super::failure::failure_event;
+use crate::metrics::Ending;
 
 /// What a CA says about everything at once keeps everybody from it: no longer than this by one answer.
 const LONGEST_SERVICE_PAUSE: Duration = Duration::from_hours(1);
@@ -37,9 +38,11 @@ impl Run<'_> {
         let failure = failure(spent);
         // None is live: one that was refused as a replacement has ended on record.
         let issuance = &Issuance { live_order: None, ..issuance.clone() };
-        if until > issuance.give_up_at - LAST_ATTEMPT_MARGIN {
+        if !is_in_time(issuance, until) {
             let remedy = format!("Request the certificate again after {}.", moment(until));
-            return self.record_failed(issuance, &failure.with_remedy(remedy), &[], Some(until)).await.map(drop);
+            self.record_failed(issuance, &failure.with_remedy(remedy), &[], Some(until)).await?;
+            self.worker.metrics.ended(issuance.reason, Ending::Failed);
+            return Ok(());
         }
         let pause = (until - issuance.now).to_std().unwrap_or_default() + MARGIN;
         let known = issuance.failure_code.as_deref() == Some(failure.code.as_str());
@@ -70,7 +73,14 @@ impl Run<'_> {
         pause: Duration,
     ) -> Result<(), StoreError> {
         let lease = self.lease;
-        let (kind, subject, pause) = wall(order, failure, pause.max(self.worker.settings.ladder.rungs()[0]));
+        let renewal = self
+            .persist(|| {
+                self.worker.store.tenant(lease.account, async |conn| {
+                    versions::has_version_for(conn, lease.account, issuance.certificate, &order.names).await
+                })
+            })
+            .await?;
+        let (kind, subject, pause) = wall(order, renewal, failure, pause.max(self.worker.settings.ladder.rungs()[0]));
         tracing::warn!(
             directory_url = order.directory_url,
             kind,
@@ -92,8 +102,14 @@ impl Run<'_> {
     }
 }
 
+/// Whether an order that is begun at this moment can still bring a certificate before the issuance gives up.
+pub(super) fn is_in_time(issuance: &Issuance, moment: DateTime<Utc>) -> bool {
+    moment <= issuance.give_up_at - LAST_ATTEMPT_MARGIN
+}
+
 /// Which pause a refusal is about, and how long. What says nothing of a limit that we know, or refuses what is exempt from them, is about all that the CA does.
-fn wall(order: &Order, failure: &Failure, pause: Duration) -> (&'static str, String, Duration) {
+/// Certificates of a registered domain are limited for new sets of names: where a CA says so of a renewal, it is about this set alone, and holds up no other renewal.
+fn wall(order: &Order, renewal: bool, failure: &Failure, pause: Duration) -> (&'static str, String, Duration) {
     let names = names(order);
     let bases = names.iter().flat_map(|name| [name.base(), name.registered_domain()]);
     let spending = match limited_kind(failure.detail(), bases) {
@@ -103,6 +119,7 @@ fn wall(order: &Order, failure: &Failure, pause: Duration) -> (&'static str, Str
         _ if order.replaces.is_some() => None,
         Some((CaLimitKind::Order, _)) => Some(Spending::Order),
         Some((CaLimitKind::ExactNames, _)) => Some(Spending::ExactNames(&order.names)),
+        Some((CaLimitKind::RegisteredDomain, _)) if renewal => Some(Spending::ExactNames(&order.names)),
         Some((CaLimitKind::RegisteredDomain, Some(name))) if names.iter().any(|of| of.registered_domain() == name) => {
             Some(Spending::RegisteredDomain(name))
         }
@@ -194,10 +211,12 @@ mod tests {
     fn a_refusal_keeps_from_what_its_words_are_about_and_from_everything_where_they_do_not_say() {
         let day = Duration::from_hours(24);
         let hour = Duration::from_hours(1);
-        let wall = |replaces, detail: &str| wall(&order(replaces), &Failure::new(FailureCode::AcmeRateLimited, detail), day);
+        let wall = |replaces, detail: &str| wall(&order(replaces), replaces, &Failure::new(FailureCode::AcmeRateLimited, detail), day);
         let domain = "too many certificates (50) already issued for \"example.com\" in the last 168h0m0s";
         assert_eq!(wall(false, domain), ("registered_domain", "example.com".to_owned(), day));
         assert_eq!(wall(true, domain), ("service", String::new(), hour), "what is exempt was refused");
+        let renewed = super::wall(&order(false), true, &Failure::new(FailureCode::AcmeRateLimited, domain), day);
+        assert_eq!(renewed.0, "exact_names", "other renewals of the domain go on");
         assert_eq!(wall(false, "too many new orders (300)"), ("order", String::new(), day));
         let failed = "too many failed authorizations (5) for \"app.example.com\"";
         assert_eq!(wall(false, failed), ("failed_authorization", "app.example.com".to_owned(), day));

@@ -39,4 +39,4 @@ ALTER FUNCTION lookup_ca_pauses(text, text[], text[]) OWNER TO zonecert_lookup;
 REVOKE CREATE ON SCHEMA public FROM zonecert_lookup;
 REVOKE ALL ON FUNCTION lookup_ca_uses(text, text, text, interval, uuid), lookup_ca_pauses(text, text[], text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lookup_ca_uses(text, text, text, interval, uuid), lookup_ca_pauses(text, text[], text[]) TO zonecert_api, zonecert_worker;
-DROP FUNCTION lookup_ca_budget_free_at(text, text, text, interval, integer);
+-- lookup_ca_budget_free_at stays: the program of the release before calls it while it is being replaced.
