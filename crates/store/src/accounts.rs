@@ -10,6 +10,7 @@ use zonecert_domain::id::AccountId;
 use zonecert_domain::plan::Plan;
 
 use crate::schema::accounts;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// Whether an account may use the service.
@@ -163,7 +164,7 @@ pub async fn list_ids(conn: &mut Connection, after: Option<AccountId>, limit: i3
         id: Uuid,
     }
 
-    let rows: Vec<Found> = diesel::sql_query("SELECT id FROM sweep_accounts($1, $2)")
+    let rows: Vec<Found> = sql_query("SELECT id FROM sweep_accounts($1, $2)")
         .bind::<Nullable<diesel::sql_types::Uuid>, _>(after.map(|after| after.0))
         .bind::<diesel::sql_types::Integer, _>(limit)
         .load(conn)

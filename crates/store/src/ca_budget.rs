@@ -17,6 +17,7 @@ use zonecert_domain::name::DnsName;
 
 use crate::issuances::database_now;
 use crate::schema::ca_budget;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError, ca_pauses};
 
 /// Longer than the longest time for which a CA counts, 7 days.
@@ -97,7 +98,7 @@ pub async fn count(conn: &mut Connection, directory_url: &str, spending: &Spendi
         spent: i64,
     }
 
-    let row: Spent = diesel::sql_query("SELECT lookup_ca_budget($1, $2, $3, make_interval(secs => $4)) AS spent")
+    let row: Spent = sql_query("SELECT lookup_ca_budget($1, $2, $3, make_interval(secs => $4)) AS spent")
         .bind::<sql_types::Text, _>(directory_url)
         .bind::<sql_types::Text, _>(spending.kind().as_str())
         .bind::<sql_types::Text, _>(spending.subject())
@@ -188,7 +189,7 @@ async fn list_uses(
         ours: bool,
     }
 
-    let rows: Vec<Row> = diesel::sql_query("SELECT at, ours FROM lookup_ca_uses($1, $2, $3, make_interval(secs => $4), $5)")
+    let rows: Vec<Row> = sql_query("SELECT at, ours FROM lookup_ca_uses($1, $2, $3, make_interval(secs => $4), $5)")
         .bind::<sql_types::Text, _>(directory_url)
         .bind::<sql_types::Text, _>(spending.kind().as_str())
         .bind::<sql_types::Text, _>(spending.subject())
@@ -241,7 +242,7 @@ pub async fn charge(conn: &mut Connection, account: AccountId, ca: &Ledger, char
     let names: Vec<DnsName> = charge.names.iter().filter_map(|name| DnsName::from_stored(name).ok()).collect();
     let wanted = wanted(charge.names, &names, Cost { order: !charge.replaces, new_names: !charge.renewal });
     if !charge.replaces && ca.limits != CaLimits::OFF {
-        diesel::sql_query("SELECT pg_advisory_xact_lock(hashtextextended('ca_budget ' || $1, 0))")
+        sql_query("SELECT pg_advisory_xact_lock(hashtextextended('ca_budget ' || $1, 0))")
             .bind::<sql_types::Text, _>(&ca.directory_url)
             .execute(conn)
             .await?;
@@ -284,7 +285,7 @@ async fn count_waiting(conn: &mut Connection, account: AccountId) -> Result<u32,
         waiting: i64,
     }
 
-    let row: Waiting = diesel::sql_query(
+    let row: Waiting = sql_query(
         "SELECT count(*) AS waiting FROM (SELECT FROM issuances WHERE account_id = $1 AND status = 'active' AND next_wake_at > now()
          AND failure ->> 'code' = $2 LIMIT 1000) AS waiting",
     )
@@ -304,7 +305,7 @@ pub async fn keep_order(conn: &mut Connection, order: OrderId) -> Result<(), Sto
 
 /// The order has brought a certificate: that is counted from now on. Returns false where nothing was charged for it.
 pub async fn keep_certificate(conn: &mut Connection, order: OrderId) -> Result<bool, StoreError> {
-    let kept = diesel::sql_query("UPDATE ca_budget SET at = now() WHERE order_id = $1 AND kind IN ('registered_domain', 'exact_names')")
+    let kept = sql_query("UPDATE ca_budget SET at = now() WHERE order_id = $1 AND kind IN ('registered_domain', 'exact_names')")
         .bind::<sql_types::Uuid, _>(order.0)
         .execute(conn)
         .await?;
@@ -313,19 +314,17 @@ pub async fn keep_certificate(conn: &mut Connection, order: OrderId) -> Result<b
 
 /// The order is over and has brought no certificate: what one would have cost is given back, and where the CA cannot have it (`never_placed`), what it has cost itself.
 pub async fn give_back(conn: &mut Connection, order: OrderId, never_placed: bool) -> Result<(), StoreError> {
-    diesel::sql_query(
-        "DELETE FROM ca_budget WHERE order_id = $1 AND (kind IN ('registered_domain', 'exact_names') OR ($2 AND kind = 'order'))",
-    )
-    .bind::<sql_types::Uuid, _>(order.0)
-    .bind::<sql_types::Bool, _>(never_placed)
-    .execute(conn)
-    .await?;
+    sql_query("DELETE FROM ca_budget WHERE order_id = $1 AND (kind IN ('registered_domain', 'exact_names') OR ($2 AND kind = 'order'))")
+        .bind::<sql_types::Uuid, _>(order.0)
+        .bind::<sql_types::Bool, _>(never_placed)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
 /// Deletes what was spent longer than `age` ago, at most `batch` rows. Returns how many went. Runs without a tenant.
 pub async fn purge(conn: &mut Connection, age: Duration, batch: i32) -> Result<usize, StoreError> {
-    let purged = diesel::sql_query(
+    let purged = sql_query(
         "DELETE FROM ca_budget WHERE id IN (SELECT id FROM ca_budget WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT $2)",
     )
     .bind::<sql_types::Double, _>(age.as_secs_f64())

@@ -8,6 +8,7 @@ use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 
 use crate::schema::ca_pauses;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// The kind of a pause that is about all that a CA does; its subject is empty.
@@ -29,7 +30,7 @@ pub async fn find_until(
     }
 
     let (kinds, subjects): (Vec<&str>, Vec<&str>) = wanted.iter().map(|(kind, subject)| (*kind, subject.as_str())).unzip();
-    let row: Row = diesel::sql_query("SELECT max(until) AS until FROM lookup_ca_pauses($1, $2, $3)")
+    let row: Row = sql_query("SELECT max(until) AS until FROM lookup_ca_pauses($1, $2, $3)")
         .bind::<sql_types::Text, _>(directory_url)
         .bind::<sql_types::Array<sql_types::Text>, _>(kinds)
         .bind::<sql_types::Array<sql_types::Text>, _>(subjects)
@@ -40,7 +41,7 @@ pub async fn find_until(
 
 /// Writes down what a CA has said: nothing more of this for so long. A longer pause that is there already stays.
 pub async fn record(conn: &mut Connection, directory_url: &str, kind: &str, subject: &str, pause: Duration) -> Result<(), StoreError> {
-    diesel::sql_query(
+    sql_query(
         "INSERT INTO ca_pauses (directory_url, kind, subject, until) VALUES ($1, $2, $3, now() + make_interval(secs => $4))
          ON CONFLICT (directory_url, kind, subject) DO UPDATE SET until = greatest(ca_pauses.until, excluded.until)",
     )
@@ -56,7 +57,7 @@ pub async fn record(conn: &mut Connection, directory_url: &str, kind: &str, subj
 /// Deletes pauses that are over; an outage only after a day without an order that has tried the CA. Runs without a tenant.
 pub async fn purge(conn: &mut Connection) -> Result<usize, StoreError> {
     let over = "DELETE FROM ca_pauses WHERE until < now() - CASE kind WHEN 'outage' THEN interval '1 day' ELSE interval '0' END";
-    Ok(diesel::sql_query(over).execute(conn).await?)
+    Ok(sql_query(over).execute(conn).await?)
 }
 
 /// A CA did not answer: no new order goes there for so long, and then one to try it ([`find_outage`]), until [`record_answered`].
@@ -80,7 +81,7 @@ pub async fn find_outage(conn: &mut Connection, directory_url: &str, probe: Dura
         until: DateTime<Utc>,
     }
 
-    let outage: Option<Outage> = diesel::sql_query(
+    let outage: Option<Outage> = sql_query(
         "WITH probe AS (
              UPDATE ca_pauses SET until = now() + make_interval(secs => $2) WHERE directory_url = $1 AND kind = 'outage' AND until <= now() RETURNING true
          )

@@ -23,6 +23,7 @@ pub use list::{Filter, Position, list_certificates};
 
 use crate::issuing::Environment;
 use crate::schema::{accounts, certificates};
+use crate::statement::sql_query;
 use crate::tenant_query::TenantQuery;
 use crate::{Connection, Store, StoreError};
 
@@ -276,7 +277,7 @@ async fn free_name(conn: &mut Connection, account: AccountId, base: &str) -> Res
         name: String,
     }
 
-    let free = diesel::sql_query(
+    let free = sql_query(
         "SELECT candidate AS name
          FROM generate_series(1, (SELECT count(*) + 1 FROM certificates WHERE account_id = $2 AND deleted_at IS NULL)) AS n,
              LATERAL (SELECT CASE n WHEN 1 THEN $1 ELSE $1 || '-' || n END AS candidate) AS candidates

@@ -12,6 +12,7 @@ use zonecert_domain::id::{AccountId, AuthorizationId, OrderId};
 use zonecert_domain::name::DnsName;
 
 use crate::schema::challenge_records;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// A value that an order wants to be seen.
@@ -128,7 +129,7 @@ pub async fn list_zone_values(conn: &mut Connection, dns_zone: &str) -> Result<V
         wanted: bool,
     }
 
-    let rows: Vec<Row> = diesel::sql_query("SELECT id, name, value, wanted FROM sweep_challenge_records($1)")
+    let rows: Vec<Row> = sql_query("SELECT id, name, value, wanted FROM sweep_challenge_records($1)")
         .bind::<sql_types::Text, _>(dns_zone)
         .load(conn)
         .await?;
@@ -143,7 +144,7 @@ pub async fn delete_gone(conn: &mut Connection, ids: &[Uuid]) -> Result<u64, Sto
         deleted: i64,
     }
 
-    let row: Deleted = diesel::sql_query("SELECT sweep_delete_challenge_records($1) AS deleted")
+    let row: Deleted = sql_query("SELECT sweep_delete_challenge_records($1) AS deleted")
         .bind::<sql_types::Array<sql_types::Uuid>, _>(ids)
         .get_result(conn)
         .await?;

@@ -9,6 +9,7 @@ use zonecert_domain::id::AccountId;
 use zonecert_pki::seal::{KeyOwner, MasterKeys, WrappedDataKey};
 
 use crate::schema::{data_keys, platform_data_keys};
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 #[derive(QueryableByName)]
@@ -18,12 +19,12 @@ struct Named {
 }
 
 async fn names(conn: &mut Connection, query: &str) -> Result<Vec<String>, StoreError> {
-    Ok(diesel::sql_query(query).load::<Named>(conn).await?.into_iter().map(|row| row.name).collect())
+    Ok(sql_query(query).load::<Named>(conn).await?.into_iter().map(|row| row.name).collect())
 }
 
 /// The version of the server, as `15.13`.
 pub async fn server_version(conn: &mut Connection) -> Result<String, StoreError> {
-    let row: Named = diesel::sql_query("SELECT split_part(current_setting('server_version'), ' ', 1) AS name").get_result(conn).await?;
+    let row: Named = sql_query("SELECT split_part(current_setting('server_version'), ' ', 1) AS name").get_result(conn).await?;
     Ok(row.name)
 }
 

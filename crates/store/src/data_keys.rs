@@ -9,6 +9,7 @@ use zonecert_domain::id::AccountId;
 use zonecert_pki::seal::{DataKey, KeyOwner, MasterKeys, WrappedDataKey};
 
 use crate::schema::data_keys;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// Makes the data key of a new account.
@@ -31,15 +32,13 @@ pub async fn insert_data_key(conn: &mut Connection, masters: &MasterKeys, accoun
 /// another that did the same. The transaction must hold the account's row.
 pub(crate) async fn insert_next_data_key(conn: &mut Connection, masters: &MasterKeys, account: AccountId) -> Result<Uuid, StoreError> {
     let wrapped = masters.wrap(&DataKey::generate()?, KeyOwner::Account(account.0))?;
-    diesel::sql_query(
-        "INSERT INTO data_keys (id, account_id, master_key_id, wrapped, created_at) VALUES ($1, $2, $3, $4, clock_timestamp())",
-    )
-    .bind::<sql_types::Uuid, _>(wrapped.data_key_id)
-    .bind::<sql_types::Uuid, _>(account.0)
-    .bind::<sql_types::Text, _>(wrapped.master_key_id)
-    .bind::<sql_types::Bytea, _>(wrapped.bytes)
-    .execute(conn)
-    .await?;
+    sql_query("INSERT INTO data_keys (id, account_id, master_key_id, wrapped, created_at) VALUES ($1, $2, $3, $4, clock_timestamp())")
+        .bind::<sql_types::Uuid, _>(wrapped.data_key_id)
+        .bind::<sql_types::Uuid, _>(account.0)
+        .bind::<sql_types::Text, _>(wrapped.master_key_id)
+        .bind::<sql_types::Bytea, _>(wrapped.bytes)
+        .execute(conn)
+        .await?;
     Ok(wrapped.data_key_id)
 }
 

@@ -14,6 +14,7 @@ use zonecert_domain::id::{AccountId, CertificateId, ZoneId};
 use crate::audit_log::{self, Entry};
 use crate::events::{self, NewEvent};
 use crate::schema::{accounts, issuances, revocations, zones as zones_table};
+use crate::statement::sql_query;
 use crate::{Connection, StoreError, issuances as issuances_of, zones};
 
 /// For so long after the wish an owner may change their mind.
@@ -56,7 +57,7 @@ pub async fn list_ended(conn: &mut Connection, batch: i32) -> Result<Vec<Account
         id: Uuid,
     }
 
-    let rows: Vec<Ended> = diesel::sql_query("SELECT id FROM sweep_ended_accounts(make_interval(secs => $1), $2)")
+    let rows: Vec<Ended> = sql_query("SELECT id FROM sweep_ended_accounts(make_interval(secs => $1), $2)")
         .bind::<sql_types::Double, _>(TIME_TO_CHANGE_ONES_MIND.as_seconds_f64())
         .bind::<sql_types::Integer, _>(batch)
         .load(conn)
@@ -142,6 +143,6 @@ async fn is_winding(conn: &mut Connection, account: AccountId) -> Result<bool, S
 }
 
 async fn execute(conn: &mut Connection, account: AccountId, statement: &str) -> Result<(), StoreError> {
-    diesel::sql_query(statement).bind::<sql_types::Uuid, _>(account.0).execute(conn).await?;
+    sql_query(statement).bind::<sql_types::Uuid, _>(account.0).execute(conn).await?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use zonecert_domain::id::{AccountId, CertificateId, IssuanceId, OrderId};
 
 use crate::schema::{accounts, events};
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// How much an event asks for attention.
@@ -104,7 +105,7 @@ pub async fn record(conn: &mut Connection, account: AccountId, event: NewEvent) 
         number: i64,
     }
 
-    let row: Numbered = diesel::sql_query(
+    let row: Numbered = sql_query(
         "WITH counted AS (UPDATE accounts SET last_event_number = last_event_number + 1 WHERE id = $1 RETURNING last_event_number)
          INSERT INTO events (account_id, number, level, event, message, certificate_id, issuance_id, order_id, details)
          SELECT $1, last_event_number, $2, $3, $4, $5, $6, $7, $8 FROM counted RETURNING number",

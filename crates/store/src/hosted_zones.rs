@@ -12,6 +12,7 @@ use zonecert_domain::id::{AccountId, ZoneId};
 use zonecert_domain::records::MAX_RECORD_SETS;
 
 use crate::schema::{zone_records, zones};
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// Whose a zone in `PowerDNS` is.
@@ -89,7 +90,7 @@ pub async fn find_holder(conn: &mut Connection, dns_zone: &str) -> Result<Option
         adopted: bool,
     }
 
-    let row = diesel::sql_query("SELECT account_id, id, adopted FROM sweep_zone_holder($1)")
+    let row = sql_query("SELECT account_id, id, adopted FROM sweep_zone_holder($1)")
         .bind::<sql_types::Text, _>(dns_zone)
         .get_result::<Row>(conn)
         .await
@@ -99,7 +100,7 @@ pub async fn find_holder(conn: &mut Connection, dns_zone: &str) -> Result<Option
 
 /// The ownership values that we have put into the zone or are about to. Runs without a tenant.
 pub async fn list_proofs(conn: &mut Connection, dns_zone: &str) -> Result<Vec<ZoneProof>, StoreError> {
-    let proofs = diesel::sql_query("SELECT value, wanted FROM sweep_zone_proofs($1)").bind::<sql_types::Text, _>(dns_zone);
+    let proofs = sql_query("SELECT value, wanted FROM sweep_zone_proofs($1)").bind::<sql_types::Text, _>(dns_zone);
     Ok(proofs.load(conn).await?)
 }
 
@@ -132,7 +133,7 @@ pub async fn list_records(conn: &mut Connection, dns_zone: &str) -> Result<Vec<Z
         settled: bool,
     }
 
-    let rows: Vec<Row> = diesel::sql_query("SELECT * FROM sweep_zone_records($1)").bind::<sql_types::Text, _>(dns_zone).load(conn).await?;
+    let rows: Vec<Row> = sql_query("SELECT * FROM sweep_zone_records($1)").bind::<sql_types::Text, _>(dns_zone).load(conn).await?;
     let record = |row: Row| ZoneRecord {
         account: AccountId(row.account_id),
         id: row.id,
@@ -157,7 +158,7 @@ pub async fn delete_gone(conn: &mut Connection, dns_zone: &str, ids: &[Uuid]) ->
         deleted: i64,
     }
 
-    let row: Deleted = diesel::sql_query("SELECT sweep_delete_zone_records($1, $2) AS deleted")
+    let row: Deleted = sql_query("SELECT sweep_delete_zone_records($1, $2) AS deleted")
         .bind::<sql_types::Text, _>(dns_zone)
         .bind::<sql_types::Array<sql_types::Uuid>, _>(ids)
         .get_result(conn)

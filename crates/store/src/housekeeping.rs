@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// What is deleted by its age.
@@ -40,7 +41,7 @@ impl Leftovers {
             deleted: i64,
         }
 
-        let row: Deleted = diesel::sql_query(self.statement())
+        let row: Deleted = sql_query(self.statement())
             .bind::<sql_types::Double, _>(age.as_secs_f64())
             .bind::<sql_types::Integer, _>(batch)
             .get_result(conn)

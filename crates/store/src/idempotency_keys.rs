@@ -8,6 +8,7 @@ use diesel_async::RunQueryDsl;
 use zonecert_domain::id::AccountId;
 
 use crate::schema::idempotency_keys;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// A request that names a key.
@@ -83,7 +84,7 @@ pub async fn purge(conn: &mut Connection, age: Duration, batch: i32) -> Result<i
         purged: i64,
     }
 
-    let row: Purged = diesel::sql_query("SELECT sweep_idempotency_keys(make_interval(secs => $1), $2) AS purged")
+    let row: Purged = sql_query("SELECT sweep_idempotency_keys(make_interval(secs => $1), $2) AS purged")
         .bind::<sql_types::Double, _>(age.as_secs_f64())
         .bind::<sql_types::Integer, _>(batch)
         .get_result(conn)

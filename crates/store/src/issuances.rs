@@ -18,6 +18,7 @@ use crate::accounts::AccountStatus;
 use crate::orders::{self, Order};
 use crate::renewal_schedule::reschedule_certificate;
 use crate::schema::{accounts, issuances};
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// The right to work on an issuance, until somebody else takes it over.
@@ -104,7 +105,7 @@ pub async fn insert_issuance(
 /// Sends a job for an issuance, due after `delay` by the database's clock; until then nobody works on it.
 /// Returns false when the issuance is over.
 pub async fn wake(conn: &mut Connection, id: IssuanceId, delay: Duration) -> Result<bool, StoreError> {
-    let woken = diesel::sql_query("SELECT wake_issuance($1, now() + make_interval(secs => $2)) AS woken")
+    let woken = sql_query("SELECT wake_issuance($1, now() + make_interval(secs => $2)) AS woken")
         .bind::<sql_types::Uuid, _>(id.0)
         .bind::<sql_types::Double, _>(delay.as_secs_f64())
         .get_result::<Woken>(conn)
@@ -168,7 +169,7 @@ pub async fn take_lease_from(
         previous_owner: Option<String>,
     }
 
-    let taken = diesel::sql_query(
+    let taken = sql_query(
         "UPDATE issuances SET lease_owner = $2, lease_expires_at = now() + make_interval(secs => $3), fence = fence + 1
          FROM (SELECT id, lease_owner FROM issuances
                WHERE id = $1 AND status = 'active' AND next_wake_at <= now()
@@ -188,7 +189,7 @@ pub async fn take_lease_from(
 
 /// Holds the lease for another `ttl`. Errors with [`StoreError::Stale`] when it is somebody else's.
 pub async fn renew_lease(conn: &mut Connection, lease: &Lease, ttl: Duration) -> Result<(), StoreError> {
-    let renewed = diesel::sql_query(
+    let renewed = sql_query(
         "UPDATE issuances SET lease_expires_at = now() + make_interval(secs => $3) WHERE id = $1 AND fence = $2 AND status = 'active'",
     )
     .bind::<sql_types::Uuid, _>(lease.issuance.0)
@@ -207,7 +208,7 @@ pub async fn guard(conn: &mut Connection, lease: &Lease) -> Result<(), StoreErro
 
 /// An issuance, its live order and the database's clock.
 pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: IssuanceId) -> Result<Issuance, StoreError> {
-    type Times = (DateTime<Utc>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, DateTime<Utc>);
+    type Times = (DateTime<Utc>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, DateTime<Utc>, DateTime<Utc>);
     type Row = (Uuid, String, String, i32, i32, Times, Option<Value>, String);
 
     let (certificate, reason, status, attempts, step_failures, times, failure, account_status) = issuances::table
@@ -219,15 +220,14 @@ pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: Issuanc
             issuances::status,
             issuances::attempts,
             issuances::step_failures,
-            (issuances::give_up_at, issuances::next_wake_at, issuances::cancel_requested_at, issuances::created_at),
+            (issuances::give_up_at, issuances::next_wake_at, issuances::cancel_requested_at, issuances::created_at, clock_timestamp()),
             issuances::failure,
             accounts::status,
         ))
         .first::<Row>(conn)
         .await?;
-    let (give_up_at, next_wake_at, cancel_requested_at, created_at) = times;
+    let (give_up_at, next_wake_at, cancel_requested_at, created_at, now) = times;
     let live_order = orders::find_live_order(conn, account, id).await?;
-    let now = database_now(conn).await?;
     Ok(Issuance {
         id,
         certificate: CertificateId(certificate),
@@ -248,12 +248,12 @@ pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: Issuanc
 
 /// The database's clock now, which is ahead of the start of the transaction.
 pub async fn database_now(conn: &mut Connection) -> Result<DateTime<Utc>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Now {
-        #[diesel(sql_type = sql_types::Timestamptz)]
-        now: DateTime<Utc>,
-    }
-    Ok(diesel::sql_query("SELECT clock_timestamp() AS now").get_result::<Now>(conn).await?.now)
+    Ok(diesel::select(clock_timestamp()).get_result(conn).await?)
+}
+
+#[diesel::declare_sql_function]
+extern "SQL" {
+    fn clock_timestamp() -> Timestamptz;
 }
 
 /// A step was taken: forgets the failures in a row.
@@ -342,7 +342,7 @@ pub async fn list_forgotten(conn: &mut Connection, grace: Duration, batch: i32) 
         id: Uuid,
     }
 
-    let rows: Vec<Forgotten> = diesel::sql_query("SELECT account_id, id FROM sweep_issuances(make_interval(secs => $1), $2)")
+    let rows: Vec<Forgotten> = sql_query("SELECT account_id, id FROM sweep_issuances(make_interval(secs => $1), $2)")
         .bind::<sql_types::Double, _>(grace.as_secs_f64())
         .bind::<sql_types::Integer, _>(batch)
         .load(conn)
@@ -352,7 +352,7 @@ pub async fn list_forgotten(conn: &mut Connection, grace: Duration, batch: i32) 
 
 /// Sends a job for an issuance if it still needs one. Any number of sweepers send one between them.
 pub async fn wake_forgotten(conn: &mut Connection, id: IssuanceId, grace: Duration) -> Result<bool, StoreError> {
-    let woken = diesel::sql_query("SELECT wake_forgotten_issuance($1, make_interval(secs => $2)) AS woken")
+    let woken = sql_query("SELECT wake_forgotten_issuance($1, make_interval(secs => $2)) AS woken")
         .bind::<sql_types::Uuid, _>(id.0)
         .bind::<sql_types::Double, _>(grace.as_secs_f64())
         .get_result::<Woken>(conn)

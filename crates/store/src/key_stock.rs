@@ -9,6 +9,7 @@ use zonecert_domain::key::KeyAlgorithm;
 use zonecert_pki::seal::{Binding, KeyOwner, MasterKeys, SealError};
 
 use crate::schema::key_stock;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError, platform_data_keys};
 
 /// How many keys of this algorithm are there. Runs without a tenant.
@@ -57,7 +58,7 @@ pub async fn take(
         sealed: Vec<u8>,
     }
 
-    let taken: Option<Taken> = diesel::sql_query(
+    let taken: Option<Taken> = sql_query(
         "DELETE FROM key_stock WHERE id = (SELECT id FROM key_stock WHERE algorithm = $1 ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
          RETURNING id, data_key_id, sealed",
     )

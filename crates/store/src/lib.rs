@@ -48,6 +48,7 @@ pub mod revocations;
 pub(crate) mod schema;
 mod shared_connections;
 pub mod sign_in_failures;
+mod statement;
 mod tenant_query;
 pub mod troubles;
 pub mod users;

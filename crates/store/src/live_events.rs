@@ -14,6 +14,7 @@ use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::id::{AccountId, CertificateId};
 
 use crate::schema::certificates;
+use crate::statement::sql_query;
 use crate::{Connection, Store, StoreError};
 
 /// Listens on a connection of its own, until that is lost.
@@ -47,7 +48,7 @@ impl Store {
     /// Listens for new events of all accounts from now on.
     pub async fn listen(&self) -> Result<Listener, StoreError> {
         let mut conn = self.connect_apart().await?;
-        diesel::sql_query("LISTEN zonecert_events").execute(&mut conn).await?;
+        sql_query("LISTEN zonecert_events").execute(&mut conn).await?;
         Ok(Listener { conn })
     }
 }
@@ -67,7 +68,7 @@ impl Listener {
 
     /// Whether the connection is still there: one that was cut on its way says nothing by itself.
     pub async fn ping(&mut self) -> Result<(), StoreError> {
-        diesel::sql_query("SELECT 1").execute(&mut self.conn).await?;
+        sql_query("SELECT 1").execute(&mut self.conn).await?;
         Ok(())
     }
 }

@@ -12,29 +12,30 @@ use zonecert_domain::id::{AccountId, InvitationId, UserId};
 
 use crate::email_tokens::EmailTokenId;
 use crate::refresh_tokens::RefreshTokenId;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// Who signs in with this address, in whatever case it is written.
 pub async fn find_user(conn: &mut Connection, email: &Email) -> Result<Option<(AccountId, UserId)>, StoreError> {
-    let query = diesel::sql_query("SELECT account_id, id FROM lookup_user($1)").bind::<sql_types::Text, _>(email.folded());
+    let query = sql_query("SELECT account_id, id FROM lookup_user($1)").bind::<sql_types::Text, _>(email.folded());
     Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), UserId(found.id))))
 }
 
 /// The refresh token with this SHA-256, used or not.
 pub async fn find_refresh_token(conn: &mut Connection, sha256: &[u8; 32]) -> Result<Option<(AccountId, RefreshTokenId)>, StoreError> {
-    let query = diesel::sql_query("SELECT account_id, id FROM lookup_refresh_token($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
+    let query = sql_query("SELECT account_id, id FROM lookup_refresh_token($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
     Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), RefreshTokenId(found.id))))
 }
 
 /// The token of a mail with this SHA-256, usable or not.
 pub async fn find_email_token(conn: &mut Connection, sha256: &[u8; 32]) -> Result<Option<(AccountId, EmailTokenId)>, StoreError> {
-    let query = diesel::sql_query("SELECT account_id, id FROM lookup_email_token($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
+    let query = sql_query("SELECT account_id, id FROM lookup_email_token($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
     Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), EmailTokenId(found.id))))
 }
 
 /// The invitation whose token has this SHA-256, open or not.
 pub async fn find_invitation(conn: &mut Connection, sha256: &[u8; 32]) -> Result<Option<(AccountId, InvitationId)>, StoreError> {
-    let query = diesel::sql_query("SELECT account_id, id FROM lookup_invitation($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
+    let query = sql_query("SELECT account_id, id FROM lookup_invitation($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
     Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), InvitationId(found.id))))
 }
 

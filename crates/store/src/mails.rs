@@ -18,6 +18,7 @@ use zonecert_pki::MasterKeys;
 use zonecert_pki::seal::{Binding, KeyOwner};
 
 use crate::schema::mails;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError, data_keys};
 
 /// The queue of jobs that send mail.
@@ -111,7 +112,7 @@ pub async fn claim_mail(
     }
 
     let rungs: Vec<f64> = rungs.iter().map(Duration::as_secs_f64).collect();
-    let row = diesel::sql_query(
+    let row = sql_query(
         "UPDATE mails SET attempts = attempts + 1,
             next_attempt_at = now() + make_interval(secs => ($3::float8[])[least(attempts + 1, cardinality($3::float8[]))])
          WHERE account_id = $1 AND id = $2 AND next_attempt_at <= now()
@@ -169,7 +170,7 @@ pub async fn list_forgotten(conn: &mut Connection, grace: Duration, batch: i32) 
         #[diesel(sql_type = sql_types::Uuid)]
         id: Uuid,
     }
-    let rows = diesel::sql_query("SELECT account_id, id FROM sweep_mails(make_interval(secs => $1), $2)")
+    let rows = sql_query("SELECT account_id, id FROM sweep_mails(make_interval(secs => $1), $2)")
         .bind::<sql_types::Double, _>(grace.as_secs_f64())
         .bind::<sql_types::Integer, _>(batch)
         .load::<Row>(conn)
@@ -191,7 +192,7 @@ async fn enqueue(
     occasion: &str,
     at: Option<DateTime<Utc>>,
 ) -> Result<(), StoreError> {
-    diesel::sql_query("SELECT enqueue_job($1, $2, $3, coalesce($4, now()))")
+    sql_query("SELECT enqueue_job($1, $2, $3, coalesce($4, now()))")
         .bind::<sql_types::Text, _>(QUEUE)
         .bind::<sql_types::Jsonb, _>(json!({ "account_id": account.0, "mail_id": id.0 }))
         .bind::<sql_types::Text, _>(format!("{}:{occasion}", id.0))
@@ -203,7 +204,7 @@ async fn enqueue(
 
 /// Sent where there is no error, given up where there is one; and nothing when somebody else has taken the mail since.
 async fn end(conn: &mut Connection, account: AccountId, mail: &ClaimedMail, error: Option<&str>) -> Result<(), StoreError> {
-    diesel::sql_query(
+    sql_query(
         "UPDATE mails SET sent_at = CASE WHEN $4 IS NULL THEN now() END, failed_at = CASE WHEN $4 IS NOT NULL THEN now() END, last_error = $4,
             next_attempt_at = NULL, sealed = NULL
          WHERE account_id = $1 AND id = $2 AND attempts = $3 AND next_attempt_at IS NOT NULL",

@@ -13,6 +13,7 @@ use zonecert_domain::id::AccountId;
 use zonecert_pki::seal::{KeyOwner, MasterKeys, WrappedDataKey};
 
 use crate::schema::{data_keys, platform_data_keys};
+use crate::statement::sql_query;
 use crate::{Connection, Store, StoreError};
 
 /// Data keys that are listed at a time.
@@ -60,7 +61,7 @@ pub async fn rotate(store: &Store, masters: &MasterKeys) -> Result<Rotation, Sto
 
 /// From here to the end of the transaction it may do what data keys need, and nothing else.
 pub(crate) async fn step_down(conn: &mut Connection) -> Result<(), StoreError> {
-    diesel::sql_query("SET LOCAL ROLE zonecert_keys").execute(conn).await?;
+    sql_query("SET LOCAL ROLE zonecert_keys").execute(conn).await?;
     Ok(())
 }
 
@@ -74,7 +75,7 @@ async fn list(conn: &mut Connection, current: &str, after: Option<Uuid>) -> Resu
     }
 
     step_down(conn).await?;
-    let rows: Vec<Row> = diesel::sql_query("SELECT account_id, id FROM sweep_data_keys($1, $2, $3)")
+    let rows: Vec<Row> = sql_query("SELECT account_id, id FROM sweep_data_keys($1, $2, $3)")
         .bind::<sql_types::Text, _>(current)
         .bind::<sql_types::Nullable<sql_types::Uuid>, _>(after)
         .bind::<sql_types::Integer, _>(BATCH)
@@ -144,7 +145,7 @@ async fn count(conn: &mut Connection) -> Result<BTreeMap<String, i64>, StoreErro
     }
 
     step_down(conn).await?;
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = sql_query(
         "SELECT master_key_id, sum(data_keys)::bigint AS data_keys FROM (
              SELECT master_key_id, data_keys FROM sweep_master_keys()
              UNION ALL SELECT master_key_id, count(*) FROM platform_data_keys GROUP BY master_key_id) AS counted

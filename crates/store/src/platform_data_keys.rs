@@ -8,6 +8,7 @@ use uuid::Uuid;
 use zonecert_pki::seal::{DataKey, KeyOwner, MasterKeys, WrappedDataKey};
 
 use crate::schema::platform_data_keys;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// The key that seals what the platform stores now: its newest, made where there is none.
@@ -53,14 +54,14 @@ async fn insert_platform_data_key(conn: &mut Connection, masters: &MasterKeys) -
 /// Makes the data key that takes the place of the others, where the newest was made before this moment. Its age is that of this moment and not of the
 /// transaction, which may have waited for another that did the same.
 pub(crate) async fn ensure_newer(conn: &mut Connection, masters: &MasterKeys, before: DateTime<Utc>) -> Result<(), StoreError> {
-    diesel::sql_query("SELECT pg_advisory_xact_lock(hashtext('platform_data_keys'))").execute(conn).await?;
+    sql_query("SELECT pg_advisory_xact_lock(hashtext('platform_data_keys'))").execute(conn).await?;
     let newest =
         platform_data_keys::table.select(diesel::dsl::max(platform_data_keys::created_at)).first::<Option<DateTime<Utc>>>(conn).await?;
     if newest.is_none_or(|newest| newest >= before) {
         return Ok(());
     }
     let wrapped = masters.wrap(&DataKey::generate()?, KeyOwner::Platform)?;
-    diesel::sql_query("INSERT INTO platform_data_keys (id, master_key_id, wrapped, created_at) VALUES ($1, $2, $3, clock_timestamp())")
+    sql_query("INSERT INTO platform_data_keys (id, master_key_id, wrapped, created_at) VALUES ($1, $2, $3, clock_timestamp())")
         .bind::<sql_types::Uuid, _>(wrapped.data_key_id)
         .bind::<sql_types::Text, _>(wrapped.master_key_id)
         .bind::<sql_types::Bytea, _>(wrapped.bytes)

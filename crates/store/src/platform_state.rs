@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// A renewal is late that has not been through so long after its moment.
@@ -56,7 +57,7 @@ pub async fn read(conn: &mut Connection) -> Result<PlatformState, StoreError> {
         value: f64,
     }
 
-    let rows: Vec<Row> = diesel::sql_query("SELECT measure, label, value FROM sweep_platform_state(make_interval(secs => $1))")
+    let rows: Vec<Row> = sql_query("SELECT measure, label, value FROM sweep_platform_state(make_interval(secs => $1))")
         .bind::<sql_types::Double, _>(LATE_AFTER.as_secs_f64())
         .load(conn)
         .await?;

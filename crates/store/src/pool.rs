@@ -7,7 +7,7 @@ use diesel::ConnectionError;
 use diesel_async::methods::LoadQuery;
 use diesel_async::pooled_connection::bb8::PooledConnection;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod};
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::{AnsiTransactionManager, AsyncConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager as _};
 use futures::FutureExt;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use zonecert_domain::id::AccountId;
 
 use crate::shared_connections::SharedConnections;
+use crate::statement::sql_query;
 use crate::tenant_query::TenantQuery;
 use crate::{Connection, StoreError};
 
@@ -128,6 +129,17 @@ impl Store {
         self.transaction(None, body).await
     }
 
+    /// Runs `body`, which sends one statement, as a transaction of its own without a tenant: in one round trip.
+    pub async fn platform_statement<R, F>(&self, body: F) -> Result<R, StoreError>
+    where
+        for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<R, StoreError>
+            + TransactionBody<&'c mut Connection, Result<R, StoreError>, Fut: Send>
+            + Send,
+        R: Send,
+    {
+        body(&mut *self.get().await?).await
+    }
+
     async fn transaction<R, E, F>(&self, tenant: Option<(AccountId, bool)>, body: F) -> Result<R, E>
     where
         for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<R, E> + TransactionBody<&'c mut Connection, Result<R, E>, Fut: Send> + Send,
@@ -135,19 +147,20 @@ impl Store {
         E: From<StoreError> + Send,
     {
         let mut conn = self.get().await?;
-        // The error of the body travels beside the transaction's own, so that `E` need not know diesel.
-        let outcome = conn
-            .transaction::<R, Ended<E>, _>(async move |conn| {
-                if let Some((account, write)) = tenant {
-                    enter(conn, account, write).await.map_err(|error| Ended::Body(error.into()))?;
-                }
-                body(conn).await.map_err(Ended::Body)
-            })
-            .await;
-        outcome.map_err(|ended| match ended {
-            Ended::Body(error) => error,
-            Ended::Transaction(error) => StoreError::from(error).into(),
-        })
+        let conn = &mut *conn;
+        begin(conn, tenant.map(|(account, _)| account)).await?;
+        if let Some((account, true)) = tenant
+            && let Err(error) = lock_account(conn, account).await
+        {
+            return Err(roll_back(conn, error.into()).await);
+        }
+        match body(&mut *conn).await {
+            Ok(done) => {
+                TransactionManager::commit_transaction(conn).await.map_err(StoreError::from)?;
+                Ok(done)
+            }
+            Err(error) => Err(roll_back(conn, error).await),
+        }
     }
 
     async fn get(&self) -> Result<PooledConnection<'_, Connection>, StoreError> {
@@ -174,7 +187,7 @@ impl Store {
 
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.platform(async |conn| diesel::sql_query("SELECT 1").execute(conn).await.map(drop).map_err(StoreError::from)).await
+        self.platform_statement(async |conn| sql_query("SELECT 1").execute(conn).await.map(drop).map_err(StoreError::from)).await
     }
 }
 
@@ -193,34 +206,36 @@ pub struct PoolState {
     pub waited_for: Duration,
 }
 
-enum Ended<E> {
-    Body(E),
-    Transaction(diesel::result::Error),
+type TransactionManager = <Connection as AsyncConnection>::TransactionManager;
+
+/// Begins a transaction and enters the tenant, in one round trip.
+async fn begin(conn: &mut Connection, tenant: Option<AccountId>) -> Result<(), StoreError> {
+    let sql = match tenant {
+        Some(account) => format!("BEGIN; SET LOCAL zonecert.account = '{}'", account.0.as_hyphenated()),
+        None => "BEGIN".to_owned(),
+    };
+    let begun = AnsiTransactionManager::begin_transaction_sql(conn, &sql).await;
+    if begun.is_err() {
+        // The first half may have been done.
+        let _ = conn.batch_execute("ROLLBACK").await;
+    }
+    Ok(begun?)
 }
 
-impl<E> From<diesel::result::Error> for Ended<E> {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Transaction(error)
+/// Returns the error that is to be told: the body's, unless the roll-back itself has failed.
+async fn roll_back<E: From<StoreError>>(conn: &mut Connection, error: E) -> E {
+    match TransactionManager::rollback_transaction(conn).await {
+        Ok(()) | Err(diesel::result::Error::BrokenTransactionManager) => error,
+        Err(failed) => StoreError::from(failed).into(),
     }
 }
 
-async fn enter(conn: &mut Connection, account: AccountId, write: bool) -> Result<(), StoreError> {
-    use diesel::sql_types;
-
-    diesel::sql_query("SELECT set_config('zonecert.account', $1, true)")
-        .bind::<sql_types::Text, _>(account.0.to_string())
+async fn lock_account(conn: &mut Connection, account: AccountId) -> Result<(), StoreError> {
+    let locked = sql_query("SELECT 1 FROM accounts WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE")
+        .bind::<diesel::sql_types::Uuid, Uuid>(account.0)
         .execute(conn)
         .await?;
-    if write {
-        let locked = diesel::sql_query("SELECT 1 FROM accounts WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE")
-            .bind::<sql_types::Uuid, Uuid>(account.0)
-            .execute(conn)
-            .await?;
-        if locked == 0 {
-            return Err(StoreError::NotFound);
-        }
-    }
-    Ok(())
+    if locked == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }
 
 /// Opens one connection outside of any pool.

@@ -11,6 +11,7 @@ use zonecert_domain::revocation::RevocationReason;
 use zonecert_pki::seal::{Binding, KeyOwner, MasterKeys};
 
 use crate::schema::{certificates, data_keys as data_keys_table, key_versions, orders, private_keys, revocations};
+use crate::statement::sql_query;
 use crate::{Connection, StoreError, data_keys};
 
 /// The key of a certificate; made and named like the certificate where there is none yet (requirements S0.4).
@@ -131,7 +132,7 @@ pub async fn get_public_key_sha256(conn: &mut Connection, account: AccountId, id
 /// What is still needed stays: by a version or as the key of a certificate that was not deleted, by an order that is under way, or for a
 /// revocation that the CA has not confirmed. So this can be called whenever one of these has ended, and be repeated. Returns how many were destroyed.
 pub async fn destroy_unused(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<usize, StoreError> {
-    let destroyed = diesel::sql_query(
+    let destroyed = sql_query(
         "UPDATE key_versions SET sealed = NULL, destroyed_at = now()
          WHERE account_id = $1 AND destroyed_at IS NULL
              AND id IN (SELECT key_version_id FROM versions WHERE account_id = $1 AND certificate_id = $2
@@ -147,7 +148,7 @@ pub async fn destroy_unused(conn: &mut Connection, account: AccountId, certifica
     .bind::<sql_types::Uuid, _>(certificate.0)
     .execute(conn)
     .await?;
-    diesel::sql_query(
+    sql_query(
         "UPDATE private_keys SET deleted_at = now()
          WHERE account_id = $1 AND deleted_at IS NULL
              AND id = (SELECT private_key_id FROM certificates WHERE account_id = $1 AND id = $2 AND deleted_at IS NOT NULL)

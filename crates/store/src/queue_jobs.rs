@@ -5,11 +5,12 @@ use std::time::Duration;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// Sends a job that no change calls for but the time. Whoever comes first with a key sends it, the others do nothing.
 pub async fn enqueue(conn: &mut Connection, queue: &str, payload: &serde_json::Value, key: &str) -> Result<(), StoreError> {
-    diesel::sql_query("SELECT enqueue_job($1, $2, $3, now())")
+    sql_query("SELECT enqueue_job($1, $2, $3, now())")
         .bind::<sql_types::Text, _>(queue)
         .bind::<sql_types::Jsonb, _>(payload)
         .bind::<sql_types::Text, _>(key)
@@ -21,7 +22,7 @@ pub async fn enqueue(conn: &mut Connection, queue: &str, payload: &serde_json::V
 /// Deletes jobs that ended longer than `age` ago, at most `batch`, and queue workers that have not been seen for as long and hold no job.
 /// Returns how many jobs went.
 pub async fn purge(conn: &mut Connection, age: Duration, batch: i32) -> Result<usize, StoreError> {
-    let jobs = diesel::sql_query(
+    let jobs = sql_query(
         "DELETE FROM apalis.jobs WHERE id IN (
             SELECT id FROM apalis.jobs WHERE status IN ('Done', 'Failed', 'Killed') AND coalesce(done_at, run_at) < now() - make_interval(secs => $1)
             LIMIT $2)",
@@ -30,7 +31,7 @@ pub async fn purge(conn: &mut Connection, age: Duration, batch: i32) -> Result<u
     .bind::<sql_types::Integer, _>(batch)
     .execute(conn)
     .await?;
-    diesel::sql_query(
+    sql_query(
         "DELETE FROM apalis.workers WHERE last_seen < now() - make_interval(secs => $1)
             AND NOT EXISTS (SELECT FROM apalis.jobs WHERE jobs.lock_by = workers.id)",
     )

@@ -19,6 +19,7 @@ use crate::audit_log::{self, Entry};
 use crate::mails::MailId;
 use crate::master_keys::step_down;
 use crate::schema::data_keys as data_keys_table;
+use crate::statement::sql_query;
 use crate::{Connection, Store, StoreError, acme_accounts, data_keys, key_stock, mails, platform_data_keys, private_keys};
 
 /// Secrets that are sealed anew in one transaction.
@@ -81,7 +82,7 @@ pub async fn list_accounts(store: &Store, before: DateTime<Utc>, after: Option<A
 
     let list = async move |conn: &mut Connection| {
         step_down(conn).await?;
-        let rows: Vec<Row> = diesel::sql_query("SELECT account_id FROM sweep_old_data_keys($1, $2, $3)")
+        let rows: Vec<Row> = sql_query("SELECT account_id FROM sweep_old_data_keys($1, $2, $3)")
             .bind::<sql_types::Timestamptz, _>(before)
             .bind::<sql_types::Nullable<sql_types::Uuid>, _>(after.map(|account| account.0))
             .bind::<sql_types::Integer, _>(ACCOUNTS)
@@ -152,7 +153,7 @@ pub async fn re_seal_platform(store: &Store, masters: &MasterKeys, before: DateT
             OF_PLATFORM.map(|Place { table, .. }| format!("NOT EXISTS (SELECT FROM {table} WHERE data_key_id = platform_data_keys.id)"));
         let newest = "SELECT id FROM platform_data_keys ORDER BY created_at DESC, id LIMIT 1";
         let delete = format!("DELETE FROM platform_data_keys WHERE id <> ({newest}) AND {}", unused.join(" AND "));
-        Ok::<_, StoreError>(diesel::sql_query(delete).execute(conn).await?)
+        Ok::<_, StoreError>(sql_query(delete).execute(conn).await?)
     };
     done.destroyed = match store.platform(destroy).await {
         Err(StoreError::Constraint(_)) => 0,
@@ -217,7 +218,7 @@ async fn move_batch(
         "SELECT id, data_key_id, {column} AS sealed FROM {table} WHERE {whose} data_key_id <> $1 AND {column} IS NOT NULL AND id > $2
          ORDER BY id LIMIT $3 FOR NO KEY UPDATE"
     );
-    let rows: Vec<Row> = diesel::sql_query(select)
+    let rows: Vec<Row> = sql_query(select)
         .bind::<sql_types::Uuid, _>(newest.id())
         .bind::<sql_types::Uuid, _>(after)
         .bind::<sql_types::Integer, _>(BATCH)
@@ -243,7 +244,7 @@ async fn move_batch(
                 continue;
             }
         };
-        diesel::sql_query(&update)
+        sql_query(&update)
             .bind::<sql_types::Bytea, _>(newest.seal(&secret, &binding)?)
             .bind::<sql_types::Uuid, _>(newest.id())
             .bind::<sql_types::Uuid, _>(id)
@@ -279,7 +280,7 @@ async fn destroy_replaced(conn: &mut Connection, account: AccountId) -> Result<u
         format!("UPDATE data_keys SET wrapped = NULL, destroyed_at = now() WHERE account_id = $1 AND id = $2 AND {}", unused.join(" AND "));
     let mut destroyed = 0;
     for id in live.into_iter().skip(1) {
-        destroyed += diesel::sql_query(&destroy).bind::<sql_types::Uuid, _>(account.0).bind::<sql_types::Uuid, _>(id).execute(conn).await?;
+        destroyed += sql_query(&destroy).bind::<sql_types::Uuid, _>(account.0).bind::<sql_types::Uuid, _>(id).execute(conn).await?;
     }
     Ok(destroyed)
 }

@@ -16,6 +16,7 @@ use crate::events::{self, NewEvent};
 use crate::issuances::{database_now, insert_issuance};
 use crate::renewal_schedule::reschedule_certificate;
 use crate::schema::certificates;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// At most `batch` certificates of all tenants whose renewal is due, the longest due first. They are put off by `put_off` in the same statement, so
@@ -31,13 +32,13 @@ pub(crate) async fn claim(
     put_off: Duration,
     batch: i32,
 ) -> Result<Vec<(AccountId, CertificateId)>, StoreError> {
-    let query = diesel::sql_query(sweep).bind::<sql_types::Double, _>(put_off.as_secs_f64()).bind::<sql_types::Integer, _>(batch);
+    let query = sql_query(sweep).bind::<sql_types::Double, _>(put_off.as_secs_f64()).bind::<sql_types::Integer, _>(batch);
     Ok(query.load::<Found>(conn).await?.into_iter().map(Found::ids).collect())
 }
 
 /// At most `batch` certificates of all tenants that are `issued` and past their end, the longest first. Runs without a tenant.
 pub async fn list_expired(conn: &mut Connection, batch: i32) -> Result<Vec<(AccountId, CertificateId)>, StoreError> {
-    let query = diesel::sql_query("SELECT account_id, id FROM sweep_expired_certificates($1)").bind::<sql_types::Integer, _>(batch);
+    let query = sql_query("SELECT account_id, id FROM sweep_expired_certificates($1)").bind::<sql_types::Integer, _>(batch);
     Ok(query.load::<Found>(conn).await?.into_iter().map(Found::ids).collect())
 }
 

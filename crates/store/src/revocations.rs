@@ -19,6 +19,7 @@ use zonecert_pki::chain::CertificateChain;
 
 use crate::events::{self, NewEvent};
 use crate::schema::{orders, revocations, versions};
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// A revocation as people see it.
@@ -233,7 +234,7 @@ pub async fn claim(conn: &mut Connection, account: AccountId, id: RevocationId, 
     }
     type Row = (Uuid, Option<Uuid>, Uuid, Vec<u8>, DateTime<Utc>, i32, String, Option<Uuid>, Option<Uuid>);
 
-    let claimed = diesel::sql_query(
+    let claimed = sql_query(
         "UPDATE revocations SET attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $2)
          WHERE id = $1 AND status = 'active' AND next_attempt_at <= now() RETURNING attempts, now() AS now",
     )
@@ -354,14 +355,14 @@ pub async fn list_due(conn: &mut Connection, batch: i32) -> Result<Vec<(AccountI
     }
 
     let rows: Vec<Due> =
-        diesel::sql_query("SELECT account_id, id FROM sweep_revocations($1)").bind::<sql_types::Integer, _>(batch).load(conn).await?;
+        sql_query("SELECT account_id, id FROM sweep_revocations($1)").bind::<sql_types::Integer, _>(batch).load(conn).await?;
     Ok(rows.into_iter().map(|row| (AccountId(row.account_id), RevocationId(row.id))).collect())
 }
 
 /// Sends a job for a revocation that has been due for longer than `grace` without anybody claiming it. Any number of sweepers send one between them:
 /// the first makes it due anew.
 pub async fn wake_forgotten(conn: &mut Connection, id: RevocationId, grace: Duration) -> Result<bool, StoreError> {
-    let woken = diesel::sql_query(
+    let woken = sql_query(
         "UPDATE revocations SET next_attempt_at = now()
          WHERE id = $1 AND status = 'active' AND next_attempt_at <= now() - make_interval(secs => $2)",
     )
@@ -377,7 +378,7 @@ pub async fn wake_forgotten(conn: &mut Connection, id: RevocationId, grace: Dura
 
 /// Sends the job for the next attempt. No earlier job swallows it: its key holds the attempt and the moment.
 async fn enqueue(conn: &mut Connection, id: RevocationId) -> Result<(), StoreError> {
-    diesel::sql_query(
+    sql_query(
         "SELECT enqueue_job('revoke', jsonb_build_object('account_id', account_id, 'revocation_id', id),
              id || ':' || attempts || ':' || extract(epoch FROM next_attempt_at), next_attempt_at)
          FROM revocations WHERE id = $1 AND status = 'active'",

@@ -11,6 +11,7 @@ use zonecert_domain::network::Network;
 use zonecert_domain::sign_in::{FORGET_ONE_AFTER, GuessLimit};
 
 use crate::schema::sign_in_failures;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// Whom failures are counted against. What is stored is a hash, which says nothing to somebody who reads the table.
@@ -42,7 +43,7 @@ pub async fn find_wait(conn: &mut Connection, subjects: &[Subject]) -> Result<Op
     }
 
     let subjects: Vec<&[u8]> = subjects.iter().map(|subject| &subject.0[..]).collect();
-    let row: Wait = diesel::sql_query(
+    let row: Wait = sql_query(
         "SELECT extract(epoch FROM max(blocked_until) - now())::float8 AS seconds FROM sign_in_failures
          WHERE subject = ANY ($1) AND blocked_until > now()",
     )
@@ -61,7 +62,7 @@ pub async fn record_failure(conn: &mut Connection, subject: Subject, limit: Gues
         failures: i32,
     }
 
-    let counted: Counted = diesel::sql_query(
+    let counted: Counted = sql_query(
         // A transaction that began later may have been here before: no time has passed then.
         "INSERT INTO sign_in_failures AS known (subject, failures) VALUES ($1, 1)
          ON CONFLICT (subject) DO UPDATE SET last_failed_at = greatest(known.last_failed_at, now()), failures = 1 + least(1000000, greatest(0,
@@ -76,7 +77,7 @@ pub async fn record_failure(conn: &mut Connection, subject: Subject, limit: Gues
         u32::try_from(counted.failures).map_err(|_| StoreError::corrupt("sign_in_failures.failures", counted.failures.to_string()))?;
     let wait = limit.wait(failures);
     if wait > Duration::ZERO {
-        diesel::sql_query("UPDATE sign_in_failures SET blocked_until = now() + make_interval(secs => $2) WHERE subject = $1")
+        sql_query("UPDATE sign_in_failures SET blocked_until = now() + make_interval(secs => $2) WHERE subject = $1")
             .bind::<sql_types::Bytea, _>(&subject.0[..])
             .bind::<sql_types::Double, _>(wait.as_secs_f64())
             .execute(conn)
@@ -93,7 +94,7 @@ pub async fn forget(conn: &mut Connection, subject: Subject) -> Result<(), Store
 
 /// Deletes up to `batch` rows that have not changed for so long. For the worker's sweeper. Returns how many there were.
 pub async fn purge(conn: &mut Connection, after: Duration, batch: i32) -> Result<usize, StoreError> {
-    let deleted = diesel::sql_query(
+    let deleted = sql_query(
         "DELETE FROM sign_in_failures WHERE subject IN (
              SELECT subject FROM sign_in_failures WHERE last_failed_at < now() - make_interval(secs => $1) ORDER BY last_failed_at LIMIT $2)",
     )

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use zonecert_domain::id::{AccountId, CertificateId, IssuanceId};
 
 use crate::schema::{certificates, issuances, orders};
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// Something that is due and that nobody has begun.
@@ -38,7 +39,7 @@ pub async fn list_waiting(conn: &mut Connection, queue: &str, batch: i32) -> Res
         since: DateTime<Utc>,
     }
 
-    let query = diesel::sql_query("SELECT account_id, id, since FROM sweep_waiting($1, $2)").bind::<sql_types::Text, _>(queue);
+    let query = sql_query("SELECT account_id, id, since FROM sweep_waiting($1, $2)").bind::<sql_types::Text, _>(queue);
     let rows: Vec<Row> = query.bind::<sql_types::Integer, _>(batch).load(conn).await?;
     Ok(rows.into_iter().map(|row| Waiting { account: row.account_id.map(AccountId), id: row.id, since: row.since }).collect())
 }
@@ -66,7 +67,7 @@ pub async fn list_troubled(conn: &mut Connection, trouble: Trouble, batch: i32) 
         Trouble::Stuck(age) => (false, age),
         Trouble::Failed => (true, Duration::ZERO),
     };
-    let rows: Vec<Row> = diesel::sql_query("SELECT account_id, id FROM sweep_troubled_issuances($1, make_interval(secs => $2), $3)")
+    let rows: Vec<Row> = sql_query("SELECT account_id, id FROM sweep_troubled_issuances($1, make_interval(secs => $2), $3)")
         .bind::<sql_types::Bool, _>(over)
         .bind::<sql_types::Double, _>(age.as_secs_f64())
         .bind::<sql_types::Integer, _>(batch)
@@ -83,7 +84,7 @@ pub async fn find_holder(conn: &mut Connection, id: Uuid) -> Result<Option<Accou
         holder: Option<Uuid>,
     }
 
-    let row: Row = diesel::sql_query("SELECT sweep_holder($1) AS holder").bind::<sql_types::Uuid, _>(id).get_result(conn).await?;
+    let row: Row = sql_query("SELECT sweep_holder($1) AS holder").bind::<sql_types::Uuid, _>(id).get_result(conn).await?;
     Ok(row.holder.map(AccountId))
 }
 

@@ -8,6 +8,7 @@ use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 
 use crate::schema::workers;
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// A worker that has not been seen for so long is gone.
@@ -49,7 +50,7 @@ pub async fn show(
         draining: bool,
     }
 
-    let row: Row = diesel::sql_query(
+    let row: Row = sql_query(
         "INSERT INTO workers (name, version, host, in_hand) VALUES ($1, $2, $3, $4)
          ON CONFLICT (name) DO UPDATE SET seen_at = now(), in_hand = excluded.in_hand, drained_at = CASE WHEN $5 THEN coalesce(workers.drained_at, now()) END
          RETURNING drain_requested_at IS NOT NULL AS draining",
@@ -72,7 +73,7 @@ pub async fn forget(conn: &mut Connection, name: &str) -> Result<(), StoreError>
 
 /// Forgets those that have not been seen for `age`: they were killed.
 pub async fn purge(conn: &mut Connection, age: Duration) -> Result<usize, StoreError> {
-    let purged = diesel::sql_query("DELETE FROM workers WHERE seen_at < now() - make_interval(secs => $1)")
+    let purged = sql_query("DELETE FROM workers WHERE seen_at < now() - make_interval(secs => $1)")
         .bind::<sql_types::Double, _>(age.as_secs_f64())
         .execute(conn)
         .await?;
@@ -86,7 +87,7 @@ pub async fn list(conn: &mut Connection) -> Result<Vec<SeenWorker>, StoreError> 
 
 /// Says that a worker is to take nothing new, or to take jobs again. Returns false where there is none of this name.
 pub async fn request_drain(conn: &mut Connection, name: &str, drain: bool) -> Result<bool, StoreError> {
-    let changed = diesel::sql_query(
+    let changed = sql_query(
         "UPDATE workers SET drain_requested_at = CASE WHEN $2 THEN coalesce(drain_requested_at, now()) END, drained_at = CASE WHEN $2 THEN drained_at END
          WHERE name = $1",
     )

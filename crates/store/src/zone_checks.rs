@@ -15,6 +15,7 @@ use zonecert_domain::id::{AccountId, ZoneId};
 use zonecert_domain::zone_name::ZoneName;
 
 use crate::schema::zones;
+use crate::statement::sql_query;
 use crate::zone_projections::request_projection;
 use crate::zones::{ZoneMode, ZoneStatus};
 use crate::{Connection, StoreError, renewal_schedule};
@@ -50,7 +51,7 @@ pub async fn take_due(conn: &mut Connection, put_off: Duration, batch: i32) -> R
     }
 
     let put_off = PgInterval::from_microseconds(i64::try_from(put_off.as_micros()).unwrap_or(i64::MAX));
-    let due: Vec<Due> = diesel::sql_query("SELECT account_id, id FROM sweep_due_zone_checks($1, $2)")
+    let due: Vec<Due> = sql_query("SELECT account_id, id FROM sweep_due_zone_checks($1, $2)")
         .bind::<sql_types::Interval, _>(put_off)
         .bind::<sql_types::Integer, _>(batch)
         .load(conn)

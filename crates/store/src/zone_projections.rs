@@ -12,6 +12,7 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// How often what a zone should hold has changed.
@@ -56,9 +57,45 @@ pub async fn request_projection(conn: &mut Connection, dns_zone: &str) -> Result
         generation: i64,
     }
 
-    let row: Row =
-        diesel::sql_query("SELECT request_projection($1) AS generation").bind::<sql_types::Text, _>(dns_zone).get_result(conn).await?;
+    let row: Row = sql_query("SELECT request_projection($1) AS generation").bind::<sql_types::Text, _>(dns_zone).get_result(conn).await?;
     Ok(Generation(row.generation))
+}
+
+/// Says that what a zone should hold has changed, where the caller is to project it next: no job is sent. Should they not come to it, the sweeper sends one.
+pub async fn raise_generation(conn: &mut Connection, dns_zone: &str) -> Result<(), StoreError> {
+    sql_query(
+        "INSERT INTO zone_projections (dns_zone, generation) VALUES ($1, 1)
+         ON CONFLICT (dns_zone) DO UPDATE SET generation = zone_projections.generation + 1, updated_at = now(),
+             woken_at = greatest(zone_projections.woken_at, now()), next_wake_at = greatest(zone_projections.next_wake_at, now())",
+    )
+    .bind::<sql_types::Text, _>(dns_zone)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Says that what a zone should hold has changed, where nobody waits for it: one job is sent for all that changes within `delay`. A change that commits only after that job
+/// is found by the sweeper.
+pub async fn request_projection_within(conn: &mut Connection, dns_zone: &str, delay: Duration) -> Result<(), StoreError> {
+    // A job that is to come early in the delay may not see this change any more.
+    const TO_COME: &str = "zone_projections.woken_at > now() + make_interval(secs => $2 / 2)";
+    sql_query(format!(
+        "WITH changed AS (
+             INSERT INTO zone_projections (dns_zone, generation, wake_seq, woken_at, next_wake_at)
+             VALUES ($1, 1, 1, now() + make_interval(secs => $2), now() + make_interval(secs => $2))
+             ON CONFLICT (dns_zone) DO UPDATE SET generation = zone_projections.generation + 1, updated_at = now(),
+                 wake_seq = CASE WHEN {TO_COME} THEN zone_projections.wake_seq ELSE zone_projections.wake_seq + 1 END,
+                 woken_at = CASE WHEN {TO_COME} THEN zone_projections.woken_at ELSE excluded.woken_at END,
+                 next_wake_at = CASE WHEN {TO_COME} THEN zone_projections.next_wake_at ELSE excluded.next_wake_at END
+             RETURNING dns_zone, wake_seq, woken_at
+         ),
+         woken AS (SELECT * FROM changed WHERE woken_at = now() + make_interval(secs => $2)) {ENQUEUE}"
+    ))
+    .bind::<sql_types::Text, _>(dns_zone)
+    .bind::<sql_types::Double, _>(delay.as_secs_f64())
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Where a zone stands, or `None` when nobody has ever asked for a projection of it.
@@ -75,12 +112,11 @@ pub async fn find_projection(conn: &mut Connection, dns_zone: &str) -> Result<Op
         failures: i32,
     }
 
-    let row =
-        diesel::sql_query("SELECT generation, projected_generation, created_by_us, failures FROM zone_projections WHERE dns_zone = $1")
-            .bind::<sql_types::Text, _>(dns_zone)
-            .get_result::<Row>(conn)
-            .await
-            .optional()?;
+    let row = sql_query("SELECT generation, projected_generation, created_by_us, failures FROM zone_projections WHERE dns_zone = $1")
+        .bind::<sql_types::Text, _>(dns_zone)
+        .get_result::<Row>(conn)
+        .await
+        .optional()?;
     Ok(row.map(|row| ZoneProjection {
         generation: Generation(row.generation),
         projected_generation: Generation(row.projected_generation),
@@ -110,7 +146,7 @@ pub async fn take_lease_from(
     }
 
     // Not now(): the statement may have waited for the row, and the transaction begun long before.
-    let taken = diesel::sql_query(
+    let taken = sql_query(
         "UPDATE zone_projections
          SET lease_owner = $2, lease_expires_at = clock_timestamp() + make_interval(secs => $3), fence = fence + 1, updated_at = now()
          FROM (SELECT dns_zone, lease_owner FROM zone_projections
@@ -130,7 +166,7 @@ pub async fn take_lease_from(
 
 /// Holds the lease for another `ttl`.
 pub async fn renew_lease(conn: &mut Connection, lease: &ZoneLease, ttl: Duration) -> Result<(), StoreError> {
-    let renewed = diesel::sql_query(
+    let renewed = sql_query(
         "UPDATE zone_projections SET lease_expires_at = clock_timestamp() + make_interval(secs => $3) WHERE dns_zone = $1 AND fence = $2",
     )
     .bind::<sql_types::Text, _>(&lease.dns_zone)
@@ -143,7 +179,7 @@ pub async fn renew_lease(conn: &mut Connection, lease: &ZoneLease, ttl: Duration
 
 /// Gives the lease back, so that nobody has to wait for its end. [`record_failure`] does so too.
 pub async fn release_lease(conn: &mut Connection, lease: &ZoneLease) -> Result<(), StoreError> {
-    let released = diesel::sql_query(
+    let released = sql_query(
         "UPDATE zone_projections SET lease_owner = NULL, lease_expires_at = NULL, updated_at = now() WHERE dns_zone = $1 AND fence = $2",
     )
     .bind::<sql_types::Text, _>(&lease.dns_zone)
@@ -155,13 +191,12 @@ pub async fn release_lease(conn: &mut Connection, lease: &ZoneLease) -> Result<(
 
 /// Records whether the zone in `PowerDNS` is one that we are about to make, or one that is somebody else's.
 pub async fn record_created_by_us(conn: &mut Connection, lease: &ZoneLease, created_by_us: bool) -> Result<(), StoreError> {
-    let recorded =
-        diesel::sql_query("UPDATE zone_projections SET created_by_us = $3, updated_at = now() WHERE dns_zone = $1 AND fence = $2")
-            .bind::<sql_types::Text, _>(&lease.dns_zone)
-            .bind::<sql_types::BigInt, _>(lease.fence)
-            .bind::<sql_types::Bool, _>(created_by_us)
-            .execute(conn)
-            .await?;
+    let recorded = sql_query("UPDATE zone_projections SET created_by_us = $3, updated_at = now() WHERE dns_zone = $1 AND fence = $2")
+        .bind::<sql_types::Text, _>(&lease.dns_zone)
+        .bind::<sql_types::BigInt, _>(lease.fence)
+        .bind::<sql_types::Bool, _>(created_by_us)
+        .execute(conn)
+        .await?;
     held(recorded)
 }
 
@@ -179,7 +214,7 @@ pub async fn record_projected(
         generation: i64,
     }
 
-    let recorded = diesel::sql_query(
+    let recorded = sql_query(
         "UPDATE zone_projections
          SET projected_generation = greatest(projected_generation, $3), failures = 0, last_error = $4, updated_at = now()
          WHERE dns_zone = $1 AND fence = $2
@@ -198,7 +233,7 @@ pub async fn record_projected(
 /// Records a projection that failed, gives the lease back, and sends a job for the next one after `delay`. While such a job is still to
 /// come, none is added: however many fail in the meantime, one tries again.
 pub async fn record_failure(conn: &mut Connection, lease: &ZoneLease, error: &str, delay: Duration) -> Result<(), StoreError> {
-    let recorded = diesel::sql_query(
+    let recorded = sql_query(
         "UPDATE zone_projections
          SET failures = failures + 1, last_error = $3, lease_owner = NULL, lease_expires_at = NULL, updated_at = now()
          WHERE dns_zone = $1 AND fence = $2",
@@ -209,7 +244,7 @@ pub async fn record_failure(conn: &mut Connection, lease: &ZoneLease, error: &st
     .execute(conn)
     .await?;
     held(recorded)?;
-    diesel::sql_query(format!(
+    sql_query(format!(
         "WITH woken AS (
              UPDATE zone_projections
              SET next_wake_at = now() + make_interval(secs => $2), woken_at = now() + make_interval(secs => $2), wake_seq = wake_seq + 1
@@ -232,18 +267,17 @@ pub async fn list_forgotten(conn: &mut Connection, grace: Duration, limit: i32) 
         dns_zone: String,
     }
 
-    let rows: Vec<Forgotten> =
-        diesel::sql_query(format!("SELECT dns_zone FROM zone_projections WHERE {FORGOTTEN} ORDER BY next_wake_at LIMIT $2"))
-            .bind::<sql_types::Double, _>(grace.as_secs_f64())
-            .bind::<sql_types::Integer, _>(limit)
-            .load(conn)
-            .await?;
+    let rows: Vec<Forgotten> = sql_query(format!("SELECT dns_zone FROM zone_projections WHERE {FORGOTTEN} ORDER BY next_wake_at LIMIT $2"))
+        .bind::<sql_types::Double, _>(grace.as_secs_f64())
+        .bind::<sql_types::Integer, _>(limit)
+        .load(conn)
+        .await?;
     Ok(rows.into_iter().map(|row| row.dns_zone).collect())
 }
 
 /// Sends a job for a zone if it still needs one. Any number of sweepers send one between them.
 pub async fn wake_forgotten(conn: &mut Connection, dns_zone: &str, grace: Duration) -> Result<bool, StoreError> {
-    let woken = diesel::sql_query(format!(
+    let woken = sql_query(format!(
         "WITH woken AS (
              UPDATE zone_projections SET next_wake_at = now(), woken_at = now(), wake_seq = wake_seq + 1
              WHERE dns_zone = $2 AND {FORGOTTEN}

@@ -1,10 +1,11 @@
-//! Issuances that nobody looks after, and who wakes them.
+//! Issuances and zones that nobody looks after, and who wakes them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use zonecert_domain::id::{AccountId, IssuanceId};
 use zonecert_domain::issuance::IssuanceEvent;
+use zonecert_store::zone_projections::{self, Generation};
 use zonecert_store::{StoreError, issuances};
 
 use crate::world::{Requested, World};
@@ -126,4 +127,43 @@ async fn a_sweep_that_fails_leaves_the_issuance_to_the_next() {
     assert!(!wake(&world, requested.account, requested.issuance).await, "somebody has come by meanwhile");
     world.held(&lease, async |conn| issuances::end(conn, &lease, IssuanceEvent::Cancelled, None).await).await.unwrap();
     assert!(!wake(&world, requested.account, requested.issuance).await);
+}
+
+#[tokio::test]
+async fn one_job_takes_out_of_a_zone_what_many_leave_in_it_at_the_same_time() {
+    let world = World::new().await;
+    let (zone, delay) = ("many.example.test", Duration::from_hours(1));
+    let jobs = async || -> i64 {
+        let query = format!("SELECT count(*) FROM apalis.jobs WHERE job_type = 'project' AND idempotency_key LIKE '{zone}:%'");
+        world.database.value(&query).await
+    };
+    let within = async || {
+        world.worker.platform(async |conn| zone_projections::request_projection_within(conn, zone, delay).await).await.unwrap();
+    };
+    within().await;
+    within().await;
+    assert_eq!(jobs().await, 1);
+    // What is about to be looked at may not be seen any more, and whoever waits for a change does not wait for others.
+    world.database.run(&format!("UPDATE zone_projections SET woken_at = now() + interval '1 min' WHERE dns_zone = '{zone}'")).await;
+    within().await;
+    assert_eq!(jobs().await, 2);
+    let generation = world.worker.platform(async |conn| zone_projections::request_projection(conn, zone).await).await.unwrap();
+    assert_eq!((generation, jobs().await), (Generation(4), 3));
+}
+
+#[tokio::test]
+async fn a_change_that_its_maker_was_to_project_is_found_by_the_sweeper_after_the_grace() {
+    let world = World::new().await;
+    let zone = "raised.example.test";
+    let raise = async || world.worker.platform(async |conn| zone_projections::raise_generation(conn, zone).await).await.unwrap();
+    let forgotten =
+        async |grace| world.worker.platform(async |conn| zone_projections::list_forgotten(conn, grace, 10).await).await.unwrap();
+    raise().await;
+    let jobs: i64 = world.database.value("SELECT count(*) FROM apalis.jobs WHERE job_type = 'project'").await;
+    assert_eq!((jobs, forgotten(GRACE).await.len()), (0, 0));
+    world.database.run("UPDATE zone_projections SET woken_at = now() - interval '2 h', next_wake_at = now() - interval '2 h'").await;
+    assert_eq!(forgotten(GRACE).await, [zone]);
+    raise().await;
+    assert!(forgotten(GRACE).await.is_empty(), "somebody is about to");
+    assert_eq!(forgotten(Duration::ZERO).await, [zone]);
 }

@@ -1,6 +1,7 @@
 //! The holder of a zone's lease: brings the zone in `PowerDNS` to what the rows say, and puts on record that it is there.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -79,6 +80,8 @@ pub(super) struct Holder<'a> {
     pub(super) powerdns: &'a PowerDns,
     pub(super) nameservers: &'a NameServers,
     pub(super) lease: &'a ZoneLease,
+    /// Since when the lease is good for [`LEASE`].
+    pub(super) renewed: Mutex<Instant>,
     /// Whether the zone is the platform's own: always there, and nobody's.
     pub(super) platform: bool,
 }
@@ -178,11 +181,17 @@ impl Holder<'_> {
         Ok(rows.await?)
     }
 
-    /// Renews the lease, and says until when a call of `PowerDNS` may begin. Before each call, so that none begins once the lease is somebody else's.
+    /// Says until when a call of `PowerDNS` may begin, and renews the lease where half of that time is over. Before each call, so that none begins once the lease is
+    /// somebody else's.
     pub(super) async fn renew(&self) -> Result<Instant, Trouble> {
-        let until = Instant::now() + CALL_WITHIN;
-        self.store.platform(async |conn| zone_projections::renew_lease(conn, self.lease, LEASE).await).await?;
-        Ok(until)
+        let now = Instant::now();
+        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        if now < renewed + CALL_WITHIN / 2 {
+            return Ok(renewed + CALL_WITHIN);
+        }
+        self.store.platform_statement(async |conn| zone_projections::renew_lease(conn, self.lease, LEASE).await).await?;
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        Ok(now + CALL_WITHIN)
     }
 
     async fn find_zone(&self) -> Result<Option<Zone>, Trouble> {
@@ -220,7 +229,7 @@ impl Holder<'_> {
 
     async fn record_created_by_us(&self, created_by_us: bool) -> Result<(), Trouble> {
         let lease = self.lease;
-        self.store.platform(async |conn| zone_projections::record_created_by_us(conn, lease, created_by_us).await).await?;
+        self.store.platform_statement(async |conn| zone_projections::record_created_by_us(conn, lease, created_by_us).await).await?;
         Ok(())
     }
 

@@ -173,19 +173,22 @@ impl Inner {
     async fn attempt(&self, dns_zone: &str, mut at_least: Option<Generation>) -> Result<(), Trouble> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let Some(projection) = self.store.platform(async |conn| zone_projections::find_projection(conn, dns_zone).await).await? else {
+            let Some(projection) =
+                self.store.platform_statement(async |conn| zone_projections::find_projection(conn, dns_zone).await).await?
+            else {
                 // Nobody has ever wanted anything to be there.
                 return Ok(());
             };
             if projection.is_through(*at_least.get_or_insert(projection.generation)) {
                 return Ok(());
             }
-            let owner = &self.owner;
-            let lease = self.store.platform(async |conn| zone_projections::take_lease_from(conn, dns_zone, owner, LEASE).await).await?;
+            let (owner, asked) = (&self.owner, Instant::now());
+            let lease =
+                self.store.platform_statement(async |conn| zone_projections::take_lease_from(conn, dns_zone, owner, LEASE).await).await?;
             match lease {
                 Some((lease, previous_owner)) => {
                     self.note_taken_over(previous_owner.as_deref());
-                    match self.hold(&lease, &projection).await {
+                    match self.hold(&lease, asked, &projection).await {
                         Err(Trouble::LeaseLost) => tracing::warn!(fence = lease.fence, "the lease was lost; whoever has it goes on"),
                         ended => return ended,
                     }
@@ -206,13 +209,20 @@ impl Inner {
         }
     }
 
-    async fn hold(&self, lease: &ZoneLease, projection: &ZoneProjection) -> Result<(), Trouble> {
+    async fn hold(&self, lease: &ZoneLease, taken: Instant, projection: &ZoneProjection) -> Result<(), Trouble> {
         let platform = self.challenge_zone.as_ref().is_some_and(|zone| zone.as_str() == lease.dns_zone);
-        let holder = Holder { store: &self.store, powerdns: &self.powerdns, nameservers: &self.nameservers, lease, platform };
+        let holder = Holder {
+            store: &self.store,
+            powerdns: &self.powerdns,
+            nameservers: &self.nameservers,
+            lease,
+            renewed: Mutex::new(taken),
+            platform,
+        };
         let outcome = holder.run().await;
         let ended = match &outcome {
             Err(Trouble::LeaseLost) => Ok(()),
-            Ok(()) => self.store.platform(async |conn| zone_projections::release_lease(conn, lease).await).await,
+            Ok(()) => self.store.platform_statement(async |conn| zone_projections::release_lease(conn, lease).await).await,
             Err(trouble) => {
                 let (error, delay) = (trouble.failure().to_string(), step_backoff(projection.failures + 1).unwrap_or(SLOW_BACKOFF));
                 self.store.platform(async |conn| zone_projections::record_failure(conn, lease, &error, delay).await).await

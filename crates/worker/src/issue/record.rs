@@ -202,7 +202,7 @@ impl Run<'_> {
                     records.extend(wanted.record.as_ref().map(|record| challenge_record(id, zone, record)));
                 }
                 challenge_records::insert_challenge_records(conn, lease.account, order.id, &records).await?;
-                zone_projections::request_projection(conn, zone).await?;
+                zone_projections::raise_generation(conn, zone).await?;
                 self.move_on(conn, order, OrderEvent::ChallengesWritten, OrderChange::default(), None).await?;
                 let mut names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
                 names.dedup();
@@ -406,10 +406,13 @@ impl Run<'_> {
     }
 }
 
+/// Values that nobody wants any more stand for so long: in a burst one projection takes out many.
+const WITHDRAWN_WITHIN: Duration = Duration::from_secs(2);
+
 /// The TXT values of an order are wanted no more; the projection of their zone takes them out.
 pub(super) async fn withdraw_challenges(conn: &mut Connection, account: AccountId, order: &Order) -> Result<(), StoreError> {
     for zone in challenge_records::mark_order_unwanted(conn, account, order.id).await? {
-        zone_projections::request_projection(conn, &zone).await?;
+        zone_projections::request_projection_within(conn, &zone, WITHDRAWN_WITHIN).await?;
     }
     Ok(())
 }

@@ -1,0 +1,48 @@
+//! SQL that is written by hand, prepared once for each connection.
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, BoxedSqlQuery, Query, QueryFragment, QueryId, SqlQuery};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{HasSqlType, Untyped};
+
+/// A statement of [`sql_query`].
+pub(crate) struct Statement<'a>(BoxedSqlQuery<'a, Pg, SqlQuery>);
+
+/// Like [`diesel::sql_query`], which prepares its statement at each use anew, in two more round trips. A connection keeps what it has prepared: the texts are to be few, and values are bound.
+pub(crate) fn sql_query<'a>(sql: impl Into<String>) -> Statement<'a> {
+    Statement(diesel::sql_query(sql).into_boxed())
+}
+
+impl<'a> Statement<'a> {
+    /// Binds the next of `$1`, `$2`, …
+    pub(crate) fn bind<ST, Value>(self, value: Value) -> Self
+    where
+        Pg: HasSqlType<ST>,
+        Value: ToSql<ST, Pg> + Send + 'a,
+        ST: Send + 'a,
+    {
+        Self(self.0.bind::<ST, Value>(value))
+    }
+}
+
+impl Query for Statement<'_> {
+    type SqlType = Untyped;
+}
+
+/// One is known by its text.
+impl QueryId for Statement<'_> {
+    type QueryId = ();
+
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Statement<'_> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+
+    fn is_safe_to_cache_prepared(&self, _: &Pg) -> QueryResult<bool> {
+        Ok(true)
+    }
+}
