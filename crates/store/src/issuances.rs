@@ -253,6 +253,7 @@ pub async fn database_now(conn: &mut Connection) -> Result<DateTime<Utc>, StoreE
 
 #[diesel::declare_sql_function]
 extern "SQL" {
+    /// The database's clock, which goes on within a transaction.
     fn clock_timestamp() -> Timestamptz;
 }
 

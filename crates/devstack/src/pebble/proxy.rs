@@ -127,7 +127,7 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, upstream: Arc<Upstream>) {
 }
 
 impl Upstream {
-    async fn answer(&self, request: Request) -> Result<Answer> {
+    async fn answer(self: Arc<Self>, request: Request) -> Result<Answer> {
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         if path == SEEN_PATH {
@@ -139,7 +139,12 @@ impl Upstream {
         if let Some(refusal) = self.interference.before(&path).await {
             return Ok(refusal);
         }
-        let answer = self.forward(head, body, &path).await?;
+        // On a task of its own: where the client goes away, its turn lasts until Pebble has answered all the same.
+        let forwarded = tokio::spawn({
+            let (upstream, path) = (Arc::clone(&self), path.clone());
+            async move { upstream.forward(head, body, &path).await }
+        });
+        let answer = forwarded.await.context("the proxy lost a request")??;
         let order = (path == NEW_ORDER_PATH).then(|| answer.headers().get(LOCATION).cloned()).flatten();
         let (answer, as_it_was) = self.interference.after(&path, answer).await;
         if let Some(order) = order.filter(|_| !as_it_was) {

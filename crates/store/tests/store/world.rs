@@ -137,9 +137,18 @@ impl World {
 
     /// The lease of an issuance for a minute, if it can be had.
     pub(crate) async fn try_lease(&self, requested: Requested, owner: &str) -> Option<Lease> {
+        self.try_lease_for(requested, owner, Duration::from_mins(1)).await
+    }
+
+    /// Takes a lease that has run out. For a moment: within its time of the server's start, which may have been for this test, nobody's would be taken over.
+    pub(crate) async fn try_take_over(&self, requested: Requested, owner: &str) -> Option<Lease> {
+        self.shift(requested, "lease_expires_at = now()").await;
+        self.try_lease_for(requested, owner, Duration::from_millis(1)).await
+    }
+
+    async fn try_lease_for(&self, requested: Requested, owner: &str, ttl: Duration) -> Option<Lease> {
         let Requested { account, issuance, .. } = requested;
-        let minute = Duration::from_mins(1);
-        self.worker.tenant(account, async |conn| issuances::take_lease(conn, account, issuance, owner, minute).await).await.unwrap()
+        self.worker.tenant(account, async |conn| issuances::take_lease(conn, account, issuance, owner, ttl).await).await.unwrap()
     }
 
     pub(crate) async fn lease(&self, requested: Requested) -> Lease {
