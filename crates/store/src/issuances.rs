@@ -15,10 +15,11 @@ use zonecert_domain::id::{AccountId, CertificateId, IssuanceId};
 use zonecert_domain::issuance::{IssuanceEvent, IssuanceProgress, IssuanceReason, IssuanceStatus, cancel_gives_up_at};
 
 use crate::accounts::AccountStatus;
-use crate::orders::{self, Order};
+use crate::orders::{Order, OrderRow, authorizations_of};
 use crate::renewal_schedule::reschedule_certificate;
-use crate::schema::{accounts, issuances};
+use crate::schema::{accounts, issuances, orders};
 use crate::statement::sql_query;
+use crate::tenant_query::TenantQuery;
 use crate::{Connection, StoreError};
 
 /// The right to work on an issuance, until somebody else takes it over.
@@ -206,28 +207,21 @@ pub async fn guard(conn: &mut Connection, lease: &Lease) -> Result<(), StoreErro
     row.map(drop).ok_or(StoreError::Stale)
 }
 
-/// An issuance, its live order and the database's clock.
+/// An issuance, its live order and the database's clock. Runs with or without a transaction of the tenant.
 pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: IssuanceId) -> Result<Issuance, StoreError> {
     type Times = (DateTime<Utc>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, DateTime<Utc>, DateTime<Utc>);
-    type Row = (Uuid, String, String, i32, i32, Times, Option<Value>, String);
+    type Row = (Uuid, String, String, i32, i32, Times, Option<Value>, String, Option<OrderRow>);
 
-    let (certificate, reason, status, attempts, step_failures, times, failure, account_status) = issuances::table
-        .inner_join(accounts::table.on(accounts::id.eq(issuances::account_id)))
-        .filter(issuances::account_id.eq(account.0).and(issuances::id.eq(id.0)))
-        .select((
-            issuances::certificate_id,
-            issuances::reason,
-            issuances::status,
-            issuances::attempts,
-            issuances::step_failures,
-            (issuances::give_up_at, issuances::next_wake_at, issuances::cancel_requested_at, issuances::created_at, clock_timestamp()),
-            issuances::failure,
-            accounts::status,
-        ))
-        .first::<Row>(conn)
-        .await?;
+    let (certificate, reason, status, attempts, step_failures, times, failure, account_status, order) =
+        TenantQuery::new(account, with_live_order(account, id)).get_result::<Row>(conn).await?;
     let (give_up_at, next_wake_at, cancel_requested_at, created_at, now) = times;
-    let live_order = orders::find_live_order(conn, account, id).await?;
+    let live_order = match order {
+        None => None,
+        Some(order) => {
+            let authorizations = TenantQuery::new(account, authorizations_of(account, order.id)).load(conn).await?;
+            Some(Order::from_rows(order, authorizations)?)
+        }
+    };
     Ok(Issuance {
         id,
         certificate: CertificateId(certificate),
@@ -244,6 +238,40 @@ pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: Issuanc
         live_order,
         now,
     })
+}
+
+#[diesel::dsl::auto_type]
+fn with_live_order(account: AccountId, id: IssuanceId) -> _ {
+    let (account, id): (Uuid, Uuid) = (account.0, id.0);
+    issuances::table
+        .inner_join(accounts::table.on(accounts::id.eq(issuances::account_id)))
+        .left_join(orders::table.on(orders::issuance_id.eq(issuances::id).and(orders::finished_at.is_null())))
+        .filter(issuances::account_id.eq(account))
+        .filter(issuances::id.eq(id))
+        .select((
+            issuances::certificate_id,
+            issuances::reason,
+            issuances::status,
+            issuances::attempts,
+            issuances::step_failures,
+            (issuances::give_up_at, issuances::next_wake_at, issuances::cancel_requested_at, issuances::created_at, clock_timestamp()),
+            issuances::failure,
+            accounts::status,
+            (
+                orders::id,
+                orders::status,
+                orders::directory_url,
+                orders::url,
+                orders::names,
+                orders::replaces,
+                orders::key_version_id,
+                orders::csr,
+                orders::presented_at,
+                orders::polls,
+                orders::next_poll_at,
+            )
+                .nullable(),
+        ))
 }
 
 /// The database's clock now, which is ahead of the start of the transaction.

@@ -134,62 +134,40 @@ pub async fn forget_replaces(conn: &mut Connection, account: AccountId, order: O
     if changed == 1 { Ok(()) } else { Err(StoreError::Stale) }
 }
 
-/// The order of an issuance that is not over.
-pub(crate) async fn find_live_order(conn: &mut Connection, account: AccountId, issuance: IssuanceId) -> Result<Option<Order>, StoreError> {
-    #[derive(Queryable)]
-    struct Row {
-        id: Uuid,
-        status: String,
-        directory_url: String,
-        url: Option<String>,
-        names: Vec<String>,
-        replaces: Option<String>,
-        key_version_id: Option<Uuid>,
-        csr: Option<Vec<u8>>,
-        presented_at: Option<DateTime<Utc>>,
-        polls: i32,
-        next_poll_at: Option<DateTime<Utc>>,
-    }
-
-    let row = orders::table
-        .filter(orders::account_id.eq(account.0).and(orders::issuance_id.eq(issuance.0)).and(orders::finished_at.is_null()))
-        .select((
-            orders::id,
-            orders::status,
-            orders::directory_url,
-            orders::url,
-            orders::names,
-            orders::replaces,
-            orders::key_version_id,
-            orders::csr,
-            orders::presented_at,
-            orders::polls,
-            orders::next_poll_at,
-        ))
-        .first::<Row>(conn)
-        .await
-        .optional()?;
-    let Some(row) = row else { return Ok(None) };
-    let id = OrderId(row.id);
-    Ok(Some(Order {
-        id,
-        status: OrderStatus::parse(&row.status).ok_or_else(|| StoreError::corrupt("orders.status", row.status))?,
-        directory_url: row.directory_url,
-        url: row.url,
-        names: row.names,
-        replaces: row.replaces,
-        key_version: row.key_version_id.map(KeyVersionId),
-        csr: row.csr,
-        presented_at: row.presented_at,
-        polls: row.polls.unsigned_abs(),
-        next_poll_at: row.next_poll_at,
-        authorizations: list_authorizations(conn, account, id).await?,
-    }))
+/// A row of `orders`, as far as steps depend on it.
+#[derive(Queryable)]
+pub(crate) struct OrderRow {
+    pub(crate) id: Uuid,
+    status: String,
+    directory_url: String,
+    url: Option<String>,
+    names: Vec<String>,
+    replaces: Option<String>,
+    key_version_id: Option<Uuid>,
+    csr: Option<Vec<u8>>,
+    presented_at: Option<DateTime<Utc>>,
+    polls: i32,
+    next_poll_at: Option<DateTime<Utc>>,
 }
 
-async fn list_authorizations(conn: &mut Connection, account: AccountId, order: OrderId) -> Result<Vec<Authorization>, StoreError> {
-    let rows = authorizations::table
-        .filter(authorizations::account_id.eq(account.0).and(authorizations::order_id.eq(order.0)))
+/// A row of `authorizations`.
+#[derive(Queryable)]
+pub(crate) struct AuthorizationRow {
+    id: Uuid,
+    url: String,
+    identifier: String,
+    wildcard: bool,
+    status: String,
+    polls: i32,
+}
+
+/// The authorizations of an order.
+#[diesel::dsl::auto_type]
+pub(crate) fn authorizations_of(account: AccountId, order: Uuid) -> _ {
+    let account: Uuid = account.0;
+    authorizations::table
+        .filter(authorizations::account_id.eq(account))
+        .filter(authorizations::order_id.eq(order))
         .order((authorizations::identifier, authorizations::wildcard))
         .select((
             authorizations::id,
@@ -199,20 +177,35 @@ async fn list_authorizations(conn: &mut Connection, account: AccountId, order: O
             authorizations::status,
             authorizations::polls,
         ))
-        .load::<(Uuid, String, String, bool, String, i32)>(conn)
-        .await?;
-    rows.into_iter()
-        .map(|(id, url, identifier, wildcard, status, polls)| {
+}
+
+impl Order {
+    pub(crate) fn from_rows(row: OrderRow, authorizations: Vec<AuthorizationRow>) -> Result<Self, StoreError> {
+        let authorizations = authorizations.into_iter().map(|row| {
             Ok(Authorization {
-                id: AuthorizationId(id),
-                url,
-                identifier,
-                wildcard,
-                status: AuthorizationStatus::parse(&status).ok_or_else(|| StoreError::corrupt("authorizations.status", status))?,
-                polls: polls.unsigned_abs(),
+                id: AuthorizationId(row.id),
+                url: row.url,
+                identifier: row.identifier,
+                wildcard: row.wildcard,
+                status: AuthorizationStatus::parse(&row.status).ok_or_else(|| StoreError::corrupt("authorizations.status", row.status))?,
+                polls: row.polls.unsigned_abs(),
             })
+        });
+        Ok(Self {
+            id: OrderId(row.id),
+            status: OrderStatus::parse(&row.status).ok_or_else(|| StoreError::corrupt("orders.status", row.status))?,
+            directory_url: row.directory_url,
+            url: row.url,
+            names: row.names,
+            replaces: row.replaces,
+            key_version: row.key_version_id.map(KeyVersionId),
+            csr: row.csr,
+            presented_at: row.presented_at,
+            polls: row.polls.unsigned_abs(),
+            next_poll_at: row.next_poll_at,
+            authorizations: authorizations.collect::<Result<_, StoreError>>()?,
         })
-        .collect()
+    }
 }
 
 /// What is recorded together with an event of an order.

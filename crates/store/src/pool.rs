@@ -129,8 +129,8 @@ impl Store {
         self.transaction(None, body).await
     }
 
-    /// Runs `body`, which sends one statement, as a transaction of its own without a tenant: in one round trip.
-    pub async fn platform_statement<R, F>(&self, body: F) -> Result<R, StoreError>
+    /// Runs `body` outside of any transaction and without a tenant: each statement is a transaction of its own, in one round trip.
+    pub async fn autocommit<R, F>(&self, body: F) -> Result<R, StoreError>
     where
         for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<R, StoreError>
             + TransactionBody<&'c mut Connection, Result<R, StoreError>, Fut: Send>
@@ -187,7 +187,7 @@ impl Store {
 
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.platform_statement(async |conn| sql_query("SELECT 1").execute(conn).await.map(drop).map_err(StoreError::from)).await
+        self.autocommit(async |conn| sql_query("SELECT 1").execute(conn).await.map(drop).map_err(StoreError::from)).await
     }
 }
 
@@ -211,7 +211,8 @@ type TransactionManager = <Connection as AsyncConnection>::TransactionManager;
 /// Begins a transaction and enters the tenant, in one round trip.
 async fn begin(conn: &mut Connection, tenant: Option<AccountId>) -> Result<(), StoreError> {
     let sql = match tenant {
-        Some(account) => format!("BEGIN; SET LOCAL zonecert.account = '{}'", account.0.as_hyphenated()),
+        // Not SET, of which pg_stat_statements would keep a line for each account.
+        Some(account) => format!("BEGIN; SELECT set_config('zonecert.account', '{}', true)", account.0.as_hyphenated()),
         None => "BEGIN".to_owned(),
     };
     let begun = AnsiTransactionManager::begin_transaction_sql(conn, &sql).await;

@@ -26,6 +26,7 @@ use zonecert_store::StoreError;
 use zonecert_store::accounts::AccountStatus;
 use zonecert_store::ca_budget::Spent;
 use zonecert_store::issuances::{self, Issuance, Lease};
+use zonecert_store::issuing::Subject;
 
 use crate::metrics::step_name;
 use crate::worker::Worker;
@@ -80,6 +81,8 @@ impl From<Failure> for StepError {
 struct Run<'a> {
     worker: &'a Worker,
     lease: Lease,
+    /// What is asked for, as it was when it was last read.
+    subject: Mutex<Option<Arc<Subject>>>,
     /// A failure that is to be looked into once the lease is given back.
     unexplained: Mutex<Option<Unexplained>>,
 }
@@ -98,7 +101,7 @@ pub async fn run(worker: &Worker, job: IssueJob) -> Result<(), StoreError> {
         tracing::warn!(%account, %issuance, previous_owner, "took over an issuance whose lease had run out");
         worker.metrics.issuance_taken_over();
     }
-    let run = Run { worker, lease, unexplained: Mutex::default() };
+    let run = Run { worker, lease, subject: Mutex::default(), unexplained: Mutex::default() };
     let _in_hand = Arc::clone(&worker.in_hand);
     let span = tracing::info_span!("issue", %account, %issuance, fence = lease.fence, certificate = tracing::field::Empty, order = tracing::field::Empty);
     async {
@@ -208,7 +211,7 @@ impl Run<'_> {
 
     async fn load(&self) -> Result<Issuance, StoreError> {
         let (account, id) = (self.lease.account, self.lease.issuance);
-        let issuance = self.worker.store.tenant(account, async |conn| issuances::get_issuance(conn, account, id).await).await?;
+        let issuance = self.worker.store.autocommit(async |conn| issuances::get_issuance(conn, account, id).await).await?;
         let span = tracing::Span::current();
         span.record("certificate", tracing::field::display(issuance.certificate));
         if let Some(order) = &issuance.live_order {

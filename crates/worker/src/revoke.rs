@@ -62,7 +62,7 @@ impl Attempt<'_> {
         let mut reason = claim.reason;
         loop {
             let Err(failure) = self.ask(reason).await else { return self.record_revoked(reason).await };
-            let now = self.worker.store.platform_statement(async |conn| database_now(conn).await).await?;
+            let now = self.worker.store.autocommit(async |conn| database_now(conn).await).await?;
             match after_failure(&failure, reason, claim.attempts, &self.worker.settings.ladder, now, claim.not_after) {
                 Verdict::Revoked => return self.record_revoked(reason).await,
                 Verdict::WithoutReason => reason = RevocationReason::Unspecified,

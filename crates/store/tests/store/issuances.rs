@@ -112,8 +112,8 @@ async fn another_account_cannot_take_the_lease() {
         issuances::take_lease(conn, other.account, requested.issuance, "thief", Duration::from_mins(1)).await
     });
     assert_eq!(stolen.await.unwrap(), None);
-    let read = world.worker.tenant(other.account, async |conn| issuances::get_issuance(conn, requested.account, requested.issuance).await);
-    assert!(matches!(read.await, Err(StoreError::NotFound)));
+    let read = world.worker.autocommit(async |conn| issuances::get_issuance(conn, other.account, requested.issuance).await).await;
+    assert!(matches!(read, Err(StoreError::NotFound)));
     assert!(world.try_lease(requested, "worker").await.is_some());
 }
 

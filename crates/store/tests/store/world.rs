@@ -188,7 +188,7 @@ impl World {
 
     pub(crate) async fn issuance(&self, requested: Requested) -> Issuance {
         let Requested { account, issuance, .. } = requested;
-        self.worker.tenant(account, async |conn| issuances::get_issuance(conn, account, issuance).await).await.unwrap()
+        self.worker.autocommit(async |conn| issuances::get_issuance(conn, account, issuance).await).await.unwrap()
     }
 
     /// New material of a key, which is made where there is none.

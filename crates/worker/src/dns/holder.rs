@@ -189,7 +189,7 @@ impl Holder<'_> {
         if now < renewed + CALL_WITHIN / 2 {
             return Ok(renewed + CALL_WITHIN);
         }
-        self.store.platform_statement(async |conn| zone_projections::renew_lease(conn, self.lease, LEASE).await).await?;
+        self.store.autocommit(async |conn| zone_projections::renew_lease(conn, self.lease, LEASE).await).await?;
         *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = now;
         Ok(now + CALL_WITHIN)
     }
@@ -229,7 +229,7 @@ impl Holder<'_> {
 
     async fn record_created_by_us(&self, created_by_us: bool) -> Result<(), Trouble> {
         let lease = self.lease;
-        self.store.platform_statement(async |conn| zone_projections::record_created_by_us(conn, lease, created_by_us).await).await?;
+        self.store.autocommit(async |conn| zone_projections::record_created_by_us(conn, lease, created_by_us).await).await?;
         Ok(())
     }
 

@@ -173,8 +173,7 @@ impl Inner {
     async fn attempt(&self, dns_zone: &str, mut at_least: Option<Generation>) -> Result<(), Trouble> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let Some(projection) =
-                self.store.platform_statement(async |conn| zone_projections::find_projection(conn, dns_zone).await).await?
+            let Some(projection) = self.store.autocommit(async |conn| zone_projections::find_projection(conn, dns_zone).await).await?
             else {
                 // Nobody has ever wanted anything to be there.
                 return Ok(());
@@ -183,8 +182,7 @@ impl Inner {
                 return Ok(());
             }
             let (owner, asked) = (&self.owner, Instant::now());
-            let lease =
-                self.store.platform_statement(async |conn| zone_projections::take_lease_from(conn, dns_zone, owner, LEASE).await).await?;
+            let lease = self.store.autocommit(async |conn| zone_projections::take_lease_from(conn, dns_zone, owner, LEASE).await).await?;
             match lease {
                 Some((lease, previous_owner)) => {
                     self.note_taken_over(previous_owner.as_deref());
@@ -222,7 +220,7 @@ impl Inner {
         let outcome = holder.run().await;
         let ended = match &outcome {
             Err(Trouble::LeaseLost) => Ok(()),
-            Ok(()) => self.store.platform_statement(async |conn| zone_projections::release_lease(conn, lease).await).await,
+            Ok(()) => self.store.autocommit(async |conn| zone_projections::release_lease(conn, lease).await).await,
             Err(trouble) => {
                 let (error, delay) = (trouble.failure().to_string(), step_backoff(projection.failures + 1).unwrap_or(SLOW_BACKOFF));
                 self.store.platform(async |conn| zone_projections::record_failure(conn, lease, &error, delay).await).await

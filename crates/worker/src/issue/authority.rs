@@ -65,7 +65,7 @@ impl Run<'_> {
 
     async fn find_outage(&self, ca: &Authority) -> Result<Option<DateTime<Utc>>, StoreError> {
         let url = ca.ledger.directory_url.as_str();
-        self.worker.store.platform_statement(async |conn| ca_pauses::find_outage(conn, url, PAUSE_OF_AN_OUTAGE).await).await
+        self.worker.store.autocommit(async |conn| ca_pauses::find_outage(conn, url, PAUSE_OF_AN_OUTAGE).await).await
     }
 
     /// An order there would fail for good, where waiting for the first CA heals.

@@ -116,7 +116,7 @@ impl Run<'_> {
 
     /// Returns whether there is more to do here and now.
     pub(super) async fn record_cancel_failure(&self, issuance: &Issuance, failure: &Failure) -> Result<bool, StoreError> {
-        let now = self.worker.store.platform_statement(async |conn| database_now(conn).await).await?;
+        let now = self.worker.store.autocommit(async |conn| database_now(conn).await).await?;
         let counts = (issuance.attempts, issuance.step_failures);
         let verdict = after_cancel_failure(failure, counts, &self.worker.settings.ladder, now, issuance.give_up_at);
         super::failure::log(failure, verdict);

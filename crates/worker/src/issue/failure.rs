@@ -33,7 +33,7 @@ impl Run<'_> {
         }
         let failed = what_failed(failure, reported);
         // The step may have taken long: what matters is the time now.
-        let now = self.worker.store.platform_statement(async |conn| database_now(conn).await).await?;
+        let now = self.worker.store.autocommit(async |conn| database_now(conn).await).await?;
         let counts = (issuance.attempts, issuance.step_failures);
         let verdict = after_failure(failure, failed, counts, &self.worker.settings.ladder, now, issuance.give_up_at);
         log(failure, verdict);

@@ -1,6 +1,7 @@
 //! The steps of an order. Each reads what it needs, acts outside while holding no database connection, and records the outcome.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use zonecert_domain::failure::{Failure, FailureCode};
@@ -52,7 +53,7 @@ impl Run<'_> {
 
     /// Checks that zone and plan still allow it, now that the job runs, and writes the intent of an order down.
     pub(super) async fn begin_order(&self, issuance: &Issuance) -> Result<(), StepError> {
-        let subject = self.subject(issuance).await?;
+        let subject = self.read_subject(issuance).await?;
         if subject.deleted {
             return self.cancel(issuance).await;
         }
@@ -108,7 +109,8 @@ impl Run<'_> {
     }
 
     async fn write_challenges(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
-        let places = self.places(&self.subject(issuance).await?)?;
+        let subject = self.subject(issuance).await?;
+        let places = self.places(&subject)?;
         if !self.has_room(order, &places).await? {
             return Err(StepError::Turn);
         }
@@ -145,7 +147,8 @@ impl Run<'_> {
     }
 
     async fn present(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
-        let places = self.places(&self.subject(issuance).await?)?;
+        let subject = self.subject(issuance).await?;
+        let places = self.places(&subject)?;
         let names: Vec<String> = pending(order).map(|authorization| places.name(&authorization.identifier)).collect();
         self.worker.projector.project_names(places.dns_zone(), None, &names).await?;
         Ok(self.record_presented(issuance, order).await?)
@@ -297,9 +300,22 @@ impl Run<'_> {
         Ok(chain)
     }
 
-    async fn subject(&self, issuance: &Issuance) -> Result<Subject, StepError> {
+    /// What is asked for, of now.
+    async fn read_subject(&self, issuance: &Issuance) -> Result<Arc<Subject>, StepError> {
         let (account, certificate) = (self.lease.account, issuance.certificate);
-        Ok(self.worker.store.tenant(account, async |conn| issuing::get_subject(conn, account, certificate).await).await?)
+        let subject = self.worker.store.tenant(account, async |conn| issuing::get_subject(conn, account, certificate).await).await?;
+        let subject = Arc::new(subject);
+        *self.subject.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&subject));
+        Ok(subject)
+    }
+
+    /// What is asked for, as it was when this worker began or took over the order.
+    async fn subject(&self, issuance: &Issuance) -> Result<Arc<Subject>, StepError> {
+        let known = self.subject.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(subject) => Ok(subject),
+            None => self.read_subject(issuance).await,
+        }
     }
 
     async fn find_kept_key(&self, issuance: &Issuance, algorithm: KeyAlgorithm) -> Result<Option<PreparedKey>, StepError> {
