@@ -12,9 +12,10 @@ impl Postgres {
         ensure_role(&admin, OWNER_ROLE, "LOGIN CREATEROLE", &self.owner_password).await
     }
 
-    /// Creates `role` with `attributes` where it is missing, and gives it `password`.
-    pub(crate) async fn ensure_login_role(&self, role: &str, password: &str) -> Result<()> {
+    /// Creates `role` where it is missing, and gives it `password`, in the form that the server is told to ask for ([`super::CONNECTS_OFTEN`]).
+    pub(crate) async fn ensure_role_that_connects_often(&self, role: &str, password: &str) -> Result<()> {
         let admin = self.connect_as_admin("postgres").await?;
+        admin.batch_execute("SET password_encryption = 'md5'").await?;
         ensure_role(&admin, role, "LOGIN", password).await
     }
 

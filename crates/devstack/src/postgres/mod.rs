@@ -15,6 +15,9 @@ pub use proxy::{DatabaseProxy, Traffic};
 pub use server::PostgresServer;
 pub(crate) use server::is_installed;
 
+/// Database and role of `PowerDNS`, which connects anew for each call of its API. SCRAM would cost it milliseconds of CPU each time, so it has md5.
+pub(crate) const CONNECTS_OFTEN: &str = "powerdns";
+
 /// Superuser of the private server; the product never sees it.
 const SUPERUSER: &str = "zonecert_devstack";
 /// Migrates and owns the product's databases, as in production.
@@ -27,7 +30,7 @@ pub const WORKER_ROLE: &str = "zonecert_worker";
 /// The log-in role of the operator's part of the API. `zonecert migrate` creates it.
 pub const ADMIN_ROLE: &str = "zonecert_admin";
 
-/// How to reach the private `PostgreSQL` (TCP on 127.0.0.1, scram-sha-256).
+/// How to reach the private `PostgreSQL` (TCP on 127.0.0.1, scram-sha-256 but for `PowerDNS`).
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Postgres {
     port: u16,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
 
-use super::{Postgres, SUPERUSER, home};
+use super::{CONNECTS_OFTEN, Postgres, SUPERUSER, home};
 use crate::layout::{self, Layout};
 use crate::ports::{self, Ports};
 use crate::process::{Process, Spec};
@@ -44,6 +44,8 @@ impl PostgresServer {
         if !data.join("PG_VERSION").exists() {
             initialise(layout, &home, &data, user.as_ref(), secrets).await?;
         }
+        let who = format!("host {CONNECTS_OFTEN} {CONNECTS_OFTEN} 127.0.0.1/32 md5\nhost all all 127.0.0.1/32 scram-sha-256\n");
+        fs::write(data.join("pg_hba.conf"), who)?;
         let program = program_for(&data)?;
         for attempt in 1.. {
             let port = ports.pick("postgres")?;

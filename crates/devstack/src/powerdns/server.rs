@@ -11,11 +11,10 @@ use anyhow::{Context as _, Result};
 use super::PowerDns;
 use crate::layout::{self, Layout};
 use crate::ports::{self, Ports};
-use crate::postgres::Postgres;
+use crate::postgres::{CONNECTS_OFTEN as DATABASE, Postgres};
 use crate::process::{Process, Spec};
 use crate::program;
 
-const DATABASE: &str = "powerdns";
 const POSTGRES_SCHEMA: &str = "/usr/share/pdns-backend-pgsql/schema/schema.pgsql.sql";
 const SQLITE_SCHEMA: &str = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
 const ATTEMPTS: usize = 3;
@@ -101,7 +100,7 @@ impl Backend<'_> {
     async fn prepare(self, layout: &Layout, name: &str, dir: &std::path::Path) -> Result<String> {
         match self {
             Backend::Postgres { postgres, password } => {
-                postgres.ensure_login_role(DATABASE, password).await?;
+                postgres.ensure_role_that_connects_often(DATABASE, password).await?;
                 if postgres.ensure_database(DATABASE, DATABASE).await? {
                     let schema = fs::read_to_string(POSTGRES_SCHEMA);
                     let schema = schema.with_context(|| format!("{POSTGRES_SCHEMA} is missing (Debian package pdns-backend-pgsql)"))?;

@@ -21,6 +21,8 @@ pub(super) struct Phase {
     pub(super) cpu: Vec<(&'static str, f64)>,
     /// Statements of the workers, and of PowerDNS.
     pub(super) statements: (f64, f64),
+    /// New connections to PostgreSQL, most of them of PowerDNS.
+    pub(super) connections: i64,
     /// The most memory that one worker has had, in MiB.
     pub(super) memory_mib: f64,
     /// The most orders that were under way at the same time.
@@ -41,10 +43,11 @@ impl Phase {
         let watched = watch(world, &processes)?;
         world.database.batch_execute("SELECT pg_stat_statements_reset()").await?;
         let mark: String = world.database.query_one("SELECT now()::text", &[]).await?.get(0);
-        let before = cpu_seconds(&watched)?;
+        let (before, connections_before) = (cpu_seconds(&watched)?, connections(world).await?);
         world.make_due(certificates).await?;
         let in_flight = follow(world, &mark, certificates).await?;
         let after = cpu_seconds(&watched)?;
+        let connections = connections(world).await? - connections_before;
         let mut memory_mib: f64 = 0.0;
         for process in &processes {
             memory_mib = memory_mib.max(peak_memory_mib(process.pid().context("a worker has ended")?)?);
@@ -64,7 +67,7 @@ impl Phase {
         for mut process in processes {
             process.stop().await?;
         }
-        Ok(Self { certificates, per_second, seconds, cpu, statements, memory_mib, in_flight, failed_attempts, most })
+        Ok(Self { certificates, per_second, seconds, cpu, statements, connections, memory_mib, in_flight, failed_attempts, most })
     }
 
     /// CPU seconds of this process for each certificate.
@@ -79,9 +82,10 @@ impl Phase {
         let cpu: Vec<String> = self.cpu.iter().map(|(name, used)| format!("{name} {:.4}", used / count)).collect();
         println!("  CPU seconds per certificate: {}", cpu.join(", "));
         println!(
-            "  statements per certificate: {:.1} of the workers, {:.1} of PowerDNS",
+            "  statements per certificate: {:.1} of the workers, {:.1} of PowerDNS; new connections to PostgreSQL: {:.2}",
             self.statements.0 / count,
-            self.statements.1 / count
+            self.statements.1 / count,
+            f64::from(i32::try_from(self.connections).unwrap_or(i32::MAX)) / count
         );
         println!("  peak memory of a worker: {:.0} MiB, with up to {} orders under way in all", self.memory_mib, self.in_flight);
         if self.failed_attempts > 0 {
@@ -146,6 +150,10 @@ async fn pace(world: &World, mark: &str) -> Result<(f64, f64)> {
     );
     let row = world.database.query_one(&query, &[]).await?;
     Ok((row.get(0), row.get(1)))
+}
+
+async fn connections(world: &World) -> Result<i64> {
+    Ok(world.database.query_one("SELECT sum(sessions)::bigint FROM pg_stat_database", &[]).await?.get(0))
 }
 
 async fn statements(world: &World, role: &str) -> Result<f64> {
