@@ -108,8 +108,8 @@ impl<'a> Pages<'a> {
 
     /// What the pages say that the rule may look at.
     pub fn shown(&self, alert: &str) -> String {
-        let rules = std::fs::read_to_string(rules_file()).unwrap_or_default();
-        let names = names_in(rules.split("- alert: ").find(|rule| rule.lines().next() == Some(alert)).unwrap_or_default());
+        let rule = rule(alert).unwrap_or_default();
+        let names = names_in(&rule);
         let mut shown = String::new();
         for (moment, pages) in self.moments.iter().enumerate() {
             for (instance, page) in self.instances.iter().zip(pages) {
@@ -135,8 +135,8 @@ impl<'a> Pages<'a> {
     fn promtool_says(&self, alert: &str, looks: usize, fires: u8) -> Result<()> {
         let mut text =
             format!("rule_files: [{}]\nevaluation_interval: 15s\ntests:\n  - interval: 15s\n    input_series:\n", rules_file().display());
-        let rules = std::fs::read_to_string(rules_file())?;
-        let named = names_in(&rules);
+        let rule = rule(alert)?;
+        let named = names_in(&rule);
         let is_named = |series: &&&str| named.contains(name_of(series));
         for (index, instance) in self.instances.iter().enumerate() {
             let history: Vec<_> = self.moments.iter().map(|pages| pages[index].series()).collect();
@@ -160,6 +160,13 @@ impl<'a> Pages<'a> {
         std::fs::write(file.path(), text)?;
         promtool(&["test", "rules", &file.path().display().to_string()], "")
     }
+}
+
+/// The part of the rules that is about this alert.
+fn rule(alert: &str) -> Result<String> {
+    let rules = std::fs::read_to_string(rules_file())?;
+    let rule = rules.split("- alert: ").find(|rule| rule.lines().next() == Some(alert));
+    rule.map(str::to_owned).with_context(|| format!("there is no alert {alert}"))
 }
 
 fn name_of(series: &str) -> &str {
