@@ -16,6 +16,11 @@ pub fn rules_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/monitoring/alerts.yml")
 }
 
+/// The dashboard.
+pub fn dashboard_file() -> PathBuf {
+    rules_file().with_file_name("dashboard.json")
+}
+
 /// What a process showed of itself at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -49,24 +54,70 @@ impl Page {
         self.series().get(series).copied()
     }
 
+    /// The sum of the series of this name that have each of these labels, `of="zone"`.
+    pub fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+        let series = self.series().into_iter().filter(|(series, _)| name_of(series) == name);
+        series.filter(|(series, _)| labels.iter().all(|label| series.contains(label))).map(|(_, value)| value).sum()
+    }
+
     /// The names of its series, `_bucket` and the like included.
     pub fn names(&self) -> BTreeSet<&str> {
-        self.series().into_keys().map(|series| series.split('{').next().unwrap_or(series)).collect()
+        self.series().into_keys().map(name_of).collect()
+    }
+
+    /// Its labels and all their values.
+    pub fn labels(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut labels: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for series in self.series().into_keys() {
+            let mut rest = series.split_once('{').map_or("", |(_, labels)| labels.trim_end_matches('}'));
+            while let Some((name, (value, others))) = rest.split_once("=\"").and_then(|(name, rest)| Some((name, rest.split_once('"')?))) {
+                labels.entry(name).or_default().insert(value);
+                rest = others.trim_start_matches(',');
+            }
+        }
+        labels
     }
 }
 
-/// The pages of several processes, by the name of the instance, before and after something happened.
-pub struct Pages<'a>(pub Vec<(&'a str, Page, Page)>);
+/// The pages of several processes, as they followed each other.
+pub struct Pages<'a> {
+    instances: &'a [&'a str],
+    moments: Vec<Vec<Page>>,
+}
 
-/// How many looks of Prometheus show the pages as they were before, and after.
-const BEFORE: usize = 10;
-const AFTER: usize = 200;
+/// How many looks of Prometheus show the first pages, and each of those that follow.
+const FIRST: usize = 10;
+const NEXT: usize = 200;
 
-impl Pages<'_> {
-    /// Whether an alert fires: with the pages as they were before, and at some moment after they changed.
+impl<'a> Pages<'a> {
+    /// The pages of these instances before anything happens.
+    pub fn before(instances: &'a [&'a str], pages: Vec<Page>) -> Self {
+        Self { instances, moments: vec![pages] }
+    }
+
+    /// What they have become. A process that shows none has an empty one.
+    pub fn then(&mut self, pages: Vec<Page>) {
+        self.moments.push(pages);
+    }
+
+    /// Whether an alert fires: with the first pages, and at some moment after that.
     pub fn fires(&self, alert: &str) -> Result<(bool, bool)> {
-        let before = self.is_ever_firing(alert, BEFORE - 1)?;
-        Ok((before, self.is_ever_firing(alert, BEFORE + AFTER)?))
+        let before = self.is_ever_firing(alert, FIRST - 1)?;
+        Ok((before, self.is_ever_firing(alert, FIRST + NEXT * (self.moments.len() - 1))?))
+    }
+
+    /// What the pages say that the rule may look at.
+    pub fn shown(&self, alert: &str) -> String {
+        let rule = rule(alert).unwrap_or_default();
+        let names = names_in(&rule);
+        let mut shown = String::new();
+        for (moment, pages) in self.moments.iter().enumerate() {
+            for (instance, page) in self.instances.iter().zip(pages) {
+                let lines = page.text.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
+                shown.extend(lines.map(|line| format!("{instance} {moment}: {line}\n")));
+            }
+        }
+        shown
     }
 
     /// Prometheus looks every 15 s.
@@ -84,16 +135,17 @@ impl Pages<'_> {
     fn promtool_says(&self, alert: &str, looks: usize, fires: u8) -> Result<()> {
         let mut text =
             format!("rule_files: [{}]\nevaluation_interval: 15s\ntests:\n  - interval: 15s\n    input_series:\n", rules_file().display());
-        let rules = std::fs::read_to_string(rules_file())?;
-        let is_named = |series: &&&str| series.split('{').next().is_some_and(|name| rules.contains(name));
-        for (instance, before, after) in &self.0 {
-            let (before, after) = (before.series(), after.series());
-            for series in before.keys().chain(after.keys()).filter(is_named).collect::<BTreeSet<_>>() {
-                let values = |value: Option<&f64>, looks: usize| {
-                    value.map_or_else(|| format!("_x{looks}"), |value| format!("{value}+0x{}", looks - 1))
-                };
-                let named = with_instance(series, instance).replace('\'', "''");
-                let values = format!("{} {}", values(before.get(*series), BEFORE), values(after.get(*series), AFTER));
+        let rule = rule(alert)?;
+        let named = names_in(&rule);
+        let is_named = |series: &&&str| named.contains(name_of(series));
+        for (index, instance) in self.instances.iter().enumerate() {
+            let history: Vec<_> = self.moments.iter().map(|pages| pages[index].series()).collect();
+            for series in history.iter().flat_map(BTreeMap::keys).filter(is_named).collect::<BTreeSet<_>>() {
+                let values = history.iter().enumerate().map(|(moment, page)| {
+                    let looks = if moment == 0 { FIRST } else { NEXT };
+                    page.get(series).map_or_else(|| format!("_x{looks}"), |value| format!("{value}+0x{}", looks - 1))
+                });
+                let (named, values) = (with_instance(series, instance).replace('\'', "''"), values.collect::<Vec<_>>().join(" "));
                 writeln!(text, "      - series: '{named}'\n        values: '{values}'")?;
             }
         }
@@ -108,6 +160,22 @@ impl Pages<'_> {
         std::fs::write(file.path(), text)?;
         promtool(&["test", "rules", &file.path().display().to_string()], "")
     }
+}
+
+/// The part of the rules that is about this alert.
+fn rule(alert: &str) -> Result<String> {
+    let rules = std::fs::read_to_string(rules_file())?;
+    let rule = rules.split("- alert: ").find(|rule| rule.lines().next() == Some(alert));
+    rule.map(str::to_owned).with_context(|| format!("there is no alert {alert}"))
+}
+
+fn name_of(series: &str) -> &str {
+    series.split('{').next().unwrap_or(series)
+}
+
+/// Every metric of ours that a text names.
+pub fn names_in(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| word.starts_with("zonecert_")).collect()
 }
 
 fn with_instance(series: &str, instance: &str) -> String {

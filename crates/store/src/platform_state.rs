@@ -23,7 +23,7 @@ pub const QUEUES: [&str; 4] = ["issue", "mail", "project", "revoke"];
 /// Numbers of this moment. Counts stop at [`MOST_COUNTED`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlatformState {
-    /// Due and not begun, for each of [`QUEUES`]: how many, and for how many seconds the oldest.
+    /// Due and not begun, for each of [`QUEUES`]: how many, and for how many seconds the oldest. A mail counts from when it was written until it is sent.
     pub queues: BTreeMap<String, (f64, f64)>,
     /// Issuances that a worker holds.
     pub issuances_running: f64,

@@ -38,6 +38,7 @@ pub(crate) async fn run(
     let worker = Worker::new(name.clone(), store, masters, directories, projector, dns.resolver()?, settings)
         .with_mailer(mailer)
         .with_visibility(dns.propagation_check.clone());
+    monitoring.add(worker.metrics().clone())?;
     let worker = Arc::new(worker);
     // The name under which it holds leases and jobs.
     tracing::info!(worker = %name, "the worker takes jobs");

@@ -4,38 +4,56 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use zonecert_devstack::product::setting;
-use zonecert_devstack::{shared, wait};
+use serde_json::json;
+use zonecert_devstack::product::{Product, setting};
+use zonecert_devstack::{DatabaseProxy, PebbleOptions, PebbleServer, PowerDnsProxy, Traffic, shared, unique_label, wait};
 use zonecert_tests::metrics::{Page, Pages, rules_file};
-use zonecert_tests::{Account, PATIENCE, System, Zone};
+use zonecert_tests::{Account, Client, PATIENCE, System, Zone};
 
-use super::metrics::monitored;
+use super::metrics::{counts, monitored};
 
-const OF_SCHEMA: [&str; 1] = ["ZonecertSchemaBehind"];
-const OF_SLOWNESS: [&str; 2] = ["ZonecertApiSlow", "ZonecertConnectionsUsedUp"];
+const OF_AN_ODD_DATABASE: [&str; 2] = ["ZonecertSchemaBehind", "ZonecertClockSkew"];
+const OF_A_SLOW_DATABASE: [&str; 2] = ["ZonecertApiSlow", "ZonecertConnectionsUsedUp"];
+const OF_NO_DATABASE: [&str; 3] = ["ZonecertDatabaseAway", "ZonecertApiErrors", "ZonecertQueueLoopsFail"];
+const OF_NO_DNS_SERVER: [&str; 4] =
+    ["ZonecertNeedsOperator", "ZonecertRenewalsOverdue", "ZonecertExpiryNear", "ZonecertCertificateExpired"];
+const OF_NO_CA_AND_NO_RELAY: [&str; 3] = ["ZonecertIssuancesFail", "ZonecertCaBudgetLow", "ZonecertMailWaits"];
+const OF_NO_WORKER: [&str; 3] = ["ZonecertKeyStockEmpty", "ZonecertNoWorker", "ZonecertQueueStalled"];
+const OF_A_WORKER_THAT_DIED: [&str; 2] = ["ZonecertLeasesTakenOver", "ZonecertSweeperFinds"];
 
-/// None fires on the pages before, each of these on those after.
+/// What the tests below cause.
+const CAUSED: [&[&str]; 7] = [
+    &OF_AN_ODD_DATABASE,
+    &OF_A_SLOW_DATABASE,
+    &OF_NO_DATABASE,
+    &OF_NO_DNS_SERVER,
+    &OF_NO_CA_AND_NO_RELAY,
+    &OF_NO_WORKER,
+    &OF_A_WORKER_THAT_DIED,
+];
+
+const API_AND_WORKER: [&str; 2] = ["api", "worker"];
+
+/// None fires on the first pages, each of these later.
 fn fire(pages: &Pages<'_>, alerts: &[&str]) -> Result<()> {
     for alert in alerts {
         let fires = pages.fires(alert)?;
-        ensure!(fires == (false, true), "{alert}: fires before, after: {fires:?}\n{}", shown(pages, alert));
+        ensure!(fires == (false, true), "{alert}: fires before, after: {fires:?}\n{}", pages.shown(alert));
     }
     Ok(())
 }
 
-/// What the pages say that the rule may look at.
-fn shown(pages: &Pages<'_>, alert: &str) -> String {
-    let rules = std::fs::read_to_string(rules_file()).unwrap_or_default();
-    let rule = rules.split("- alert: ").find(|rule| rule.starts_with(alert)).unwrap_or_default();
-    let names: BTreeSet<&str> =
-        rule.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| word.starts_with("zonecert_")).collect();
-    let lines = pages.0.iter().flat_map(|(instance, before, after)| [(instance, "before", before), (instance, "after", after)]);
-    let lines = lines.flat_map(|(instance, when, page)| page.text.lines().map(move |line| format!("{instance} {when}: {line}")));
-    lines.filter(|line| names.iter().any(|name| line.contains(name))).collect::<Vec<_>>().join("\n")
+/// The pages of both processes, once they are as wanted.
+async fn both(system: &System, what: &str, wanted: impl Fn(&Page, &Page) -> bool) -> Result<Vec<Page>> {
+    wait::until(what, PATIENCE, async || {
+        let (api, worker) = (Page::of(&system.api).await?, Page::of(&system.worker).await?);
+        Ok(wanted(&api, &worker).then(|| vec![api, worker]))
+    })
+    .await
 }
 
 #[test]
-fn every_alert_has_severity_summary_and_an_entry_in_the_runbook() {
+fn every_alert_is_caused_has_severity_and_summary_and_an_entry_in_the_runbook() {
     let text = std::fs::read_to_string(rules_file()).unwrap();
     let rules: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
     let runbook = std::fs::read_to_string(rules_file().with_file_name("../../docs/runbook.md")).unwrap();
@@ -53,35 +71,46 @@ fn every_alert_has_severity_summary_and_an_entry_in_the_runbook() {
         }
     }
     assert_eq!(runbook.matches("\n## Zonecert").count(), there.len(), "the runbook has an entry for no alert");
+    assert_eq!(CAUSED.concat().into_iter().collect::<BTreeSet<_>>(), there, "left: what tests cause; right: what rules there are");
 }
 
-async fn with_zone(system: &System) -> Result<(Account, Zone)> {
-    let account = system.account("elite").await?;
+async fn with_zone(system: &System, plan: &str) -> Result<(Account, Zone)> {
+    let account = system.account(plan).await?;
     let zone = system.verified_zone(&account).await?;
     Ok((account, zone))
 }
 
 #[tokio::test]
-async fn the_alert_of_a_database_that_is_older_than_the_program() -> Result<()> {
+async fn alerts_of_a_database_that_is_older_than_the_program_and_of_one_whose_clock_is_wrong() -> Result<()> {
     let system = System::start_with(&shared().await?, monitored).await?;
-    let before = Page::of(&system.api).await?;
+    let mut pages = Pages::before(&["api"], vec![Page::of(&system.api).await?]);
+    let database = system.database().await?;
+    let a_minute_behind = "CREATE OR REPLACE FUNCTION pg_catalog.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+                           AS $$ SELECT timeofday()::timestamptz - interval '1 minute' $$";
+    database.batch_execute(a_minute_behind).await?;
+    pages.then(vec![
+        Page::until(&system.api, "the clocks differ", |page| page.get("zonecert_clock_skew_seconds").is_some_and(|skew| skew > 50.0))
+            .await?,
+    ]);
     let newest = "DELETE FROM __diesel_schema_migrations WHERE version = (SELECT max(version) FROM __diesel_schema_migrations)";
-    system.database().await?.execute(newest, &[]).await?;
-    let after = Page::until(&system.api, "it is shown", |page| page.get("zonecert_database_schema_current") == Some(0.0)).await?;
-    fire(&Pages(vec![("api", before, after)]), &OF_SCHEMA)
+    database.execute(newest, &[]).await?;
+    pages.then(vec![
+        Page::until(&system.api, "the database is older", |page| page.get("zonecert_database_schema_current") == Some(0.0)).await?,
+    ]);
+    fire(&pages, &OF_AN_ODD_DATABASE)
 }
 
 #[tokio::test]
 async fn alerts_of_a_slow_database() -> Result<()> {
     let system = System::start_with(&shared().await?, monitored).await?;
-    let (account, _zone) = with_zone(&system).await?;
+    let (account, _zone) = with_zone(&system, "elite").await?;
     let few = [(setting::DATABASE_CONNECTIONS, "2"), (setting::DATABASE_PATIENCE_SECONDS, "0.2")];
     let narrow = system.product.serve_with(&few).await?;
-    let impatient = zonecert_tests::Client::new(narrow.api_url(), Some(&account.access_token))?;
+    let impatient = Client::new(narrow.api_url(), Some(&account.access_token))?;
     for client in [&account.client, &impatient] {
         client.get("/certificates").await?.expect(200)?;
     }
-    let before = (Page::of(&system.api).await?, Page::of(&narrow).await?);
+    let mut pages = Pages::before(&["api", "narrow"], vec![Page::of(&system.api).await?, Page::of(&narrow).await?]);
     let mut lock = system.database().await?;
     let transaction = lock.transaction().await?;
     transaction.batch_execute("LOCK TABLE certificates IN ACCESS EXCLUSIVE MODE").await?;
@@ -101,6 +130,160 @@ async fn alerts_of_a_slow_database() -> Result<()> {
     for call in calls {
         call.await??;
     }
-    let after = (Page::of(&system.api).await?, Page::of(&narrow).await?);
-    fire(&Pages(vec![("api", before.0, after.0), ("narrow", before.1, after.1)]), &OF_SLOWNESS)
+    pages.then(vec![Page::of(&system.api).await?, Page::of(&narrow).await?]);
+    fire(&pages, &OF_A_SLOW_DATABASE)
+}
+
+#[tokio::test]
+async fn alerts_of_a_database_that_is_away() -> Result<()> {
+    let stack = shared().await?;
+    let way = DatabaseProxy::before(&stack.postgres).await?;
+    let behind = |product: Product| monitored(product).behind(&way).with(setting::DATABASE_PATIENCE_SECONDS, "0.5");
+    let system = System::start_with(&stack, behind).await?;
+    let account = system.account("plus").await?;
+    account.client.get("/certificates").await?.expect(200)?;
+    let mut pages = Pages::before(&API_AND_WORKER, both(&system, "the worker counts", |_, worker| counts(worker)).await?);
+    let worker = wait::until("the loops of the queue have failed often", PATIENCE, async || {
+        way.cut_once();
+        let page = Page::of(&system.worker).await?;
+        Ok((page.sum("zonecert_queue_loop_failures_total", &[]) > 10.0).then_some(page))
+    })
+    .await?;
+    way.set(Traffic::Cut);
+    for _ in 0..3 {
+        account.client.get("/certificates").await?.expect(503)?;
+    }
+    let api = Page::until(&system.api, "the database is away", |page| page.get("zonecert_database_up") == Some(0.0)).await?;
+    pages.then(vec![api, worker]);
+    fire(&pages, &OF_NO_DATABASE)
+}
+
+/// What is left to a certificate goes by, while its renewal is tried again and again.
+#[tokio::test]
+async fn alerts_of_renewals_while_the_dns_server_is_away() -> Result<()> {
+    let stack = shared().await?;
+    let way = PowerDnsProxy::before(&stack.powerdns).await?;
+    let system = System::start_with(&stack, |product| {
+        monitored(product)
+            .with(setting::POWERDNS_URL, way.api_url())
+            .with(setting::RENEWAL_SCAN_SECONDS, "1")
+            .with(setting::RETRY_LADDER_SECONDS, "1,3600")
+    })
+    .await?;
+    let (account, zone) = with_zone(&system, "pro").await?;
+    let id = account.request(&zone, "app", &[]).await?;
+    account.becomes(&id, "issued").await?;
+    let renews = |api: &Page, worker: &Page| api.get("zonecert_certificate_nearest_expiry_seconds").is_some() && counts(worker);
+    let mut pages = Pages::before(&API_AND_WORKER, both(&system, "a certificate renews by itself", renews).await?);
+
+    drop(way);
+    system.let_pass(&id, "60 days 2 hours").await?;
+    let rests = "SELECT count(*) FROM issuances WHERE next_wake_at > now() + interval '30 minutes' AND certificate_id::text = $1";
+    wait::until("the renewal rests for an hour", PATIENCE, async || Ok((system.count(&id, rests).await? == 1).then_some(()))).await?;
+    let overdue = |api: &Page, worker: &Page| {
+        api.get(r#"zonecert_renewals_overdue{actor="operator"}"#) == Some(1.0)
+            && worker.get("zonecert_certificate_nearest_expiry_seconds").is_some_and(|left| left < 30.0 * 86_400.0)
+    };
+    pages.then(both(&system, "the renewal is overdue", overdue).await?);
+
+    system.let_pass(&id, "29 days").await?;
+    let near = |page: &Page| page.get("zonecert_certificate_nearest_expiry_seconds").is_some_and(|left| left < 86_400.0);
+    pages.then(both(&system, "the end is near", |api, worker| near(api) && near(worker)).await?);
+
+    system.let_pass(&id, "1 day").await?;
+    let expired = |_: &Page, worker: &Page| worker.get(r#"zonecert_certificates_expired_total{auto_renew="true"}"#) == Some(1.0);
+    pages.then(both(&system, "it has expired", expired).await?);
+    fire(&pages, &OF_NO_DNS_SERVER)
+}
+
+#[tokio::test]
+async fn alerts_of_a_ca_and_a_mail_relay_that_are_away() -> Result<()> {
+    let stack = shared().await?;
+    let mut ca = PebbleServer::beside(&stack.powerdns, &PebbleOptions::default()).await?;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let system = System::start_at(&stack, &ca, |product| {
+        monitored(product).with(setting::RETRY_LADDER_SECONDS, "1").with(setting::SMTP_URL, format!("smtp://{nobody}?tls=none"))
+    })
+    .await?;
+    let (account, zone) = with_zone(&system, "plus").await?;
+    let mut pages = Pages::before(&API_AND_WORKER, both(&system, "the worker counts", |_, worker| counts(worker)).await?);
+
+    ca.stop().await?;
+    for number in 0..3 {
+        account.request(&zone, &format!("app{number}"), &[]).await?;
+    }
+    let database = system.database().await?;
+    let nearly_all = "INSERT INTO ca_budget (directory_url, kind, subject, account_id)
+                      SELECT $1, 'order', '', accounts.id FROM accounts, generate_series(1, 271) LIMIT 271";
+    database.execute(nearly_all, &[&ca.directory_url()]).await?;
+
+    let person =
+        json!({ "email": format!("{}@customers.test", unique_label()), "password": "four words are enough", "account_name": "Ada" });
+    Client::new(system.api.api_url(), None)?.post("/auth/register", &person).await?.expect(201)?;
+    wait::until("the mail was tried, and will be in a while", PATIENCE, async || {
+        let tried = "SELECT count(*) FROM mails WHERE last_error IS NOT NULL AND next_attempt_at > now()";
+        Ok((database.query_one(tried, &[]).await?.get::<_, i64>(0) > 0).then_some(()))
+    })
+    .await?;
+    database.execute("UPDATE mails SET created_at = created_at - interval '20 minutes'", &[]).await?;
+
+    let failing = |api: &Page, worker: &Page| {
+        worker.sum("zonecert_issuance_failures_total", &[r#"actor="nobody""#, r#"verdict="rest""#]) > 4.0
+            && api.get(r#"zonecert_queue_oldest_due_seconds{queue="mail"}"#) > Some(900.0)
+            && api.sum("zonecert_ca_orders_left", &[&ca.directory_url()]) < 30.0
+    };
+    pages.then(both(&system, "attempts fail, mail waits, and few orders are left", failing).await?);
+    fire(&pages, &OF_NO_CA_AND_NO_RELAY)
+}
+
+/// A worker dies with seven issuances in hand. Nobody comes for minutes, then another does.
+#[tokio::test]
+async fn alerts_of_a_worker_that_dies() -> Result<()> {
+    let stack = shared().await?;
+    let ca = PebbleServer::beside(&stack.powerdns, &PebbleOptions { rejected_nonces_percent: 0, ..PebbleOptions::default() }).await?;
+    let mut system = System::start_at(&stack, &ca, |product| {
+        monitored(product).with(setting::KEY_STOCK, "1").with(setting::KEY_STOCK_SECONDS, "0.2").with(setting::WORKER_CONCURRENCY, "7")
+    })
+    .await?;
+    let (account, zone) = with_zone(&system, "elite").await?;
+    let has = |keys| move |api: &Page, worker: &Page| [api, worker].map(|page| page.get("zonecert_key_stock_keys")) == [Some(keys); 2];
+    let before = both(&system, "a key is in stock", has(1.0)).await?;
+    let mut pages = Pages::before(&API_AND_WORKER, before.clone());
+
+    // While one of seven is under way, the worker is too busy to make another key.
+    let mut held = vec![ca.hold_request("/chalZ/")];
+    account.request(&zone, "app", &[]).await?;
+    held[0].reached().await?;
+    for number in 1..7 {
+        held.push(ca.hold_request("/order-plz"));
+        account.request(&zone, &format!("app{number}"), &[]).await?;
+    }
+    for hold in &held {
+        hold.reached().await?;
+    }
+    pages.then(both(&system, "the key is used", has(0.0)).await?);
+
+    system.worker.kill().await?;
+    let ten_minutes = "UPDATE workers SET seen_at = seen_at - interval '10 minutes';
+                       UPDATE issuances SET next_wake_at = next_wake_at - interval '10 minutes', woken_at = woken_at - interval '10 minutes',
+                           lease_expires_at = lease_expires_at - interval '10 minutes' WHERE status = 'active';
+                       DELETE FROM apalis.jobs WHERE job_type = 'issue'";
+    system.database().await?.batch_execute(ten_minutes).await?;
+    let stalled = |page: &Page| {
+        page.get(r#"zonecert_workers{state="working"}"#) == Some(0.0)
+            && page.get(r#"zonecert_queue_oldest_due_seconds{queue="issue"}"#) > Some(300.0)
+    };
+    pages.then(vec![Page::until(&system.api, "nobody works", stalled).await?, Page::default()]);
+    fire(&pages, &OF_NO_WORKER)?;
+
+    drop(held);
+    system.worker.start().await?;
+    let found = |_: &Page, worker: &Page| {
+        ["zonecert_leases_taken_over_total", "zonecert_sweeper_findings_total"]
+            .iter()
+            .all(|name| worker.sum(name, &[r#"of="issuance""#]) > 5.0)
+    };
+    let mut pages = Pages::before(&API_AND_WORKER, before);
+    pages.then(both(&system, "the next worker has found what the first one left", found).await?);
+    fire(&pages, &OF_A_WORKER_THAT_DIED)
 }

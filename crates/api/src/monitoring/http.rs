@@ -9,6 +9,9 @@ use prometheus::{HistogramOpts, HistogramVec};
 
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
+/// The class of what fails by our fault.
+const FAULT: &str = "5xx";
+
 /// How long requests took, by the template of their route, and how many there were. Cheap to clone; all clones count together.
 #[derive(Clone)]
 pub struct HttpMetrics(HistogramVec);
@@ -21,9 +24,12 @@ impl HttpMetrics {
         Self(HistogramVec::new(options, &["method", "route", "status"]).expect("Prometheus takes these constants"))
     }
 
-    /// A request was answered. `route` is a template of ours, none where no route fits.
+    /// A request was answered. `route` is a template of ours, none where no route fits. What fails by our fault is there at 0 before it happens: a series that
+    /// appears with a 1 has not risen.
     pub(crate) fn answered(&self, method: &Method, route: Option<&str>, status: StatusCode, took: Duration) {
-        self.0.with_label_values(&[method_name(method), route.unwrap_or("none"), class(status)]).observe(took.as_secs_f64());
+        let (method, route) = (method_name(method), route.unwrap_or("none"));
+        self.0.with_label_values(&[method, route, FAULT]);
+        self.0.with_label_values(&[method, route, class(status)]).observe(took.as_secs_f64());
     }
 }
 
@@ -57,7 +63,7 @@ fn class(status: StatusCode) -> &'static str {
         200..=299 => "2xx",
         300..=399 => "3xx",
         400..=499 => "4xx",
-        _ => "5xx",
+        _ => FAULT,
     }
 }
 
@@ -73,6 +79,17 @@ mod tests {
             metrics.answered(&method, None, StatusCode::NOT_FOUND, Duration::from_millis(1));
         }
         metrics.answered(&Method::GET, Some("/api/v1/zones/{id}"), StatusCode::OK, Duration::from_millis(2));
-        assert_eq!(metrics.collect()[0].get_metric().len(), 2);
+        // Each with the class of its answer, and that of our faults.
+        assert_eq!(metrics.collect()[0].get_metric().len(), 4);
+    }
+
+    #[test]
+    fn the_first_failure_of_a_route_is_a_rise() {
+        let metrics = HttpMetrics::new();
+        let failures = || metrics.0.with_label_values(&["GET", "/api/v1/zones", FAULT]).get_sample_count();
+        metrics.answered(&Method::GET, Some("/api/v1/zones"), StatusCode::OK, Duration::from_millis(2));
+        assert_eq!((metrics.collect()[0].get_metric().len(), failures()), (2, 0));
+        metrics.answered(&Method::GET, Some("/api/v1/zones"), StatusCode::SERVICE_UNAVAILABLE, Duration::from_millis(2));
+        assert_eq!((metrics.collect()[0].get_metric().len(), failures()), (2, 1));
     }
 }

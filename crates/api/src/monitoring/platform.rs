@@ -73,8 +73,18 @@ impl Platform {
         let Some(State { platform, here, budgets }) = &seen.state else { return Ok(page.gather()) };
         let queues =
             |part: fn(&(f64, f64)) -> f64| platform.queues.iter().map(|(queue, both)| (vec![queue.as_str()], part(both))).collect();
-        set("zonecert_queue_due", "Due and not begun by any worker; counted up to 10,000.", &["queue"], queues(|both| both.0))?;
-        set("zonecert_queue_oldest_due_seconds", "For how long the oldest has been due and not begun.", &["queue"], queues(|both| both.1))?;
+        set(
+            "zonecert_queue_due",
+            "Due and not begun by any worker, of mail what is not sent; counted up to 10,000.",
+            &["queue"],
+            queues(|both| both.0),
+        )?;
+        set(
+            "zonecert_queue_oldest_due_seconds",
+            "For how long the oldest has been due and not begun, or a mail not sent.",
+            &["queue"],
+            queues(|both| both.1),
+        )?;
         let issuances = vec![
             (vec!["running"], platform.issuances_running),
             (vec!["resting"], platform.issuances_resting),
