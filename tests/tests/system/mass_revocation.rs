@@ -46,6 +46,10 @@ async fn every_certificate_that_the_ca_is_about_to_revoke_is_replaced_in_time_an
     };
     wait::until("all are issued", PATIENCE, async || Ok((count("status = 'issued'").await? == all).then_some(()))).await?;
 
+    // Whoever is still being asked about would have the answer of before recorded after the question that follows.
+    let asked = "renewal_info_checked_at IS NOT NULL OR renewal_info_failures > 0";
+    wait::until("the CA was asked about all", PATIENCE, async || Ok((count(asked).await? == all).then_some(()))).await?;
+
     let row = database
         .query_one(
             "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),

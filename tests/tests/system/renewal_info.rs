@@ -50,6 +50,8 @@ impl Scene {
 
     /// Has the CA asked again now.
     async fn ask_again(&self) -> Result<()> {
+        // An answer that is still to be recorded would be taken for that of the question that follows.
+        self.becomes_so("the first answer is recorded", "renewal_info_checked_at IS NOT NULL OR renewal_info_failures > 0").await?;
         let asked = self.ca.asked_about().len();
         self.system.database().await?.execute("UPDATE certificates SET renewal_info_due_at = now()", &[]).await?;
         self.asked(asked + 1).await.map(drop)
