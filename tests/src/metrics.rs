@@ -89,6 +89,9 @@ pub struct Pages<'a> {
 const FIRST: usize = 10;
 const NEXT: usize = 200;
 
+/// As `docker/monitoring/prometheus.yml` has it.
+const EVERY_SECONDS: usize = 15;
+
 impl<'a> Pages<'a> {
     /// The pages of these instances before anything happens.
     pub fn before(instances: &'a [&'a str], pages: Vec<Page>) -> Self {
@@ -100,65 +103,54 @@ impl<'a> Pages<'a> {
         self.moments.push(pages);
     }
 
-    /// Whether an alert fires: with the first pages, and at some moment after that.
-    pub fn fires(&self, alert: &str) -> Result<(bool, bool)> {
-        let before = self.is_ever_firing(alert, FIRST - 1)?;
-        Ok((before, self.is_ever_firing(alert, FIRST + NEXT * (self.moments.len() - 1))?))
-    }
-
-    /// What the pages say that the rule may look at.
-    pub fn shown(&self, alert: &str) -> String {
-        let rule = rule(alert).unwrap_or_default();
-        let names = names_in(&rule);
-        let mut shown = String::new();
-        for (moment, pages) in self.moments.iter().enumerate() {
-            for (instance, page) in self.instances.iter().zip(pages) {
-                let lines = page.text.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
-                shown.extend(lines.map(|line| format!("{instance} {moment}: {line}\n")));
+    /// Has `promtool` evaluate the rules. Errors where one of these alerts fires with the first pages, or does not at any moment after that.
+    pub fn fire(&self, alerts: &[&str]) -> Result<()> {
+        let rules = alerts.iter().map(|alert| rule(alert)).collect::<Result<String>>()?;
+        let mut text = self.input(&names_in(&rules))?;
+        text.push_str("    promql_expr_test:\n");
+        for alert in alerts {
+            for (looks, fires) in [(FIRST - 1, 0), (FIRST + NEXT * (self.moments.len() - 1), 1)] {
+                let seconds = looks * EVERY_SECONDS;
+                let firing = format!(r#"ALERTS{{alertname="{alert}",alertstate="firing"}}[{seconds}s]"#);
+                let firing = format!("(count(count_over_time({firing})) > bool 0) or vector(0)");
+                writeln!(text, "      - expr: '{firing}'\n        eval_time: {seconds}s")?;
+                writeln!(text, "        exp_samples: [{{labels: '{{}}', value: {fires}}}]")?;
             }
         }
-        shown
+        let file = tempfile::Builder::new().suffix(".yml").tempfile()?;
+        std::fs::write(file.path(), text)?;
+        promtool(&["test", "rules", &file.path().display().to_string()], "").with_context(|| self.shown(&names_in(&rules)))
     }
 
-    /// Prometheus looks every 15 s.
-    fn is_ever_firing(&self, alert: &str, looks: usize) -> Result<bool> {
-        // One of the two tests fails. That of silence is asked too, so that a rule that cannot be evaluated is no answer.
-        let answers = [0, 1].map(|fires| self.promtool_says(alert, looks, fires));
-        match answers {
-            [Ok(()), Err(_)] => Ok(false),
-            [Err(_), Ok(())] => Ok(true),
-            [Err(error), Err(_)] => Err(error),
-            [Ok(()), Ok(())] => anyhow::bail!("{alert} fires and does not fire"),
-        }
-    }
-
-    fn promtool_says(&self, alert: &str, looks: usize, fires: u8) -> Result<()> {
-        let mut text =
-            format!("rule_files: [{}]\nevaluation_interval: 15s\ntests:\n  - interval: 15s\n    input_series:\n", rules_file().display());
-        let rule = rule(alert)?;
-        let named = names_in(&rule);
-        let is_named = |series: &&&str| named.contains(name_of(series));
+    /// The pages as Prometheus would have read them, of these metrics.
+    fn input(&self, names: &BTreeSet<&str>) -> Result<String> {
+        let mut text = format!("rule_files: [{}]\nevaluation_interval: {EVERY_SECONDS}s\ntests:\n", rules_file().display());
+        writeln!(text, "  - interval: {EVERY_SECONDS}s\n    input_series:")?;
         for (index, instance) in self.instances.iter().enumerate() {
             let history: Vec<_> = self.moments.iter().map(|pages| pages[index].series()).collect();
-            for series in history.iter().flat_map(BTreeMap::keys).filter(is_named).collect::<BTreeSet<_>>() {
+            let wanted = history.iter().flat_map(BTreeMap::keys).filter(|series| names.contains(name_of(series)));
+            for series in wanted.collect::<BTreeSet<_>>() {
                 let values = history.iter().enumerate().map(|(moment, page)| {
                     let looks = if moment == 0 { FIRST } else { NEXT };
                     page.get(series).map_or_else(|| format!("_x{looks}"), |value| format!("{value}+0x{}", looks - 1))
                 });
-                let (named, values) = (with_instance(series, instance).replace('\'', "''"), values.collect::<Vec<_>>().join(" "));
-                writeln!(text, "      - series: '{named}'\n        values: '{values}'")?;
+                let (written, values) = (with_instance(series, instance).replace('\'', "''"), values.collect::<Vec<_>>().join(" "));
+                writeln!(text, "      - series: '{written}'\n        values: '{values}'")?;
             }
         }
-        let seconds = looks * 15;
-        let firing =
-            format!(r#"(count(count_over_time(ALERTS{{alertname="{alert}",alertstate="firing"}}[{seconds}s])) > bool 0) or vector(0)"#);
-        writeln!(
-            text,
-            "    promql_expr_test:\n      - expr: '{firing}'\n        eval_time: {seconds}s\n        exp_samples: [{{labels: '{{}}', value: {fires}}}]"
-        )?;
-        let file = tempfile::Builder::new().suffix(".yml").tempfile()?;
-        std::fs::write(file.path(), text)?;
-        promtool(&["test", "rules", &file.path().display().to_string()], "")
+        Ok(text)
+    }
+
+    /// What the pages say of these metrics.
+    fn shown(&self, names: &BTreeSet<&str>) -> String {
+        let mut shown = String::new();
+        for (moment, pages) in self.moments.iter().enumerate() {
+            for (instance, page) in self.instances.iter().zip(pages) {
+                let lines = page.series().into_iter().filter(|(series, _)| names.contains(name_of(series)));
+                shown.extend(lines.map(|(series, value)| format!("{instance} {moment}: {series} {value}\n")));
+            }
+        }
+        shown
     }
 }
 
