@@ -48,6 +48,9 @@ const MAILS: usize = 4;
 /// At a stop, what is still in hand is looked at this often.
 const LOOK_AT_HANDS: Duration = Duration::from_millis(50);
 
+/// So long the queue has to note that the last jobs have ended. It does not always hear of one that ends after it was told to stop.
+const NOTE_WITHIN: Duration = Duration::from_millis(500);
+
 /// Without a notification the queue is looked at this often.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -154,8 +157,15 @@ async fn take_jobs(
     let stopping = Arc::clone(worker);
     let out_of_time = async move {
         stopping.told_to_stop().await;
-        crate::wait::pause(stopping.settings.stop_grace).await;
-        tracing::warn!("the grace is over: what is under way is left to others");
+        let ended = async {
+            while Arc::strong_count(&stopping.jobs) > 1 {
+                crate::wait::pause(LOOK_AT_HANDS).await;
+            }
+            crate::wait::pause(NOTE_WITHIN).await;
+        };
+        if tokio::time::timeout(stopping.settings.stop_grace, ended).await.is_err() {
+            tracing::warn!("the grace is over: what is under way is left to others");
+        }
     };
     let monitor = Monitor::new().with_terminator(out_of_time).should_restart(move |loop_, error| {
         let failed = failures.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now());
@@ -215,8 +225,12 @@ async fn handle(payload: Value, context: Data<Context>) -> Result<(), BoxDynErro
     let (queue, worker): &Context = &context;
     let (queue, worker) = (*queue, Arc::clone(worker));
     let span = tracing::Span::current();
-    let job = Arc::clone(&worker);
-    let task = tokio::spawn(async move { dispatch(queue, payload, &job).await }.instrument(span));
+    let (job, under_way) = (Arc::clone(&worker), Arc::clone(&worker.jobs));
+    let work = async move {
+        dispatch(queue, payload, &job).await;
+        drop(under_way);
+    };
+    let task = tokio::spawn(work.instrument(span));
     if let Err(error) = (InHand { task, worker }).join().await {
         tracing::error!(queue, %error, "a job panicked; the sweeper will send another");
     }

@@ -38,6 +38,8 @@ pub struct Worker {
     pub(crate) key_makers: Arc<Semaphore>,
     /// Held once more for each issuance that this process is working on.
     pub(crate) in_hand: Arc<()>,
+    /// Held once more for each job of any kind that is under way.
+    pub(crate) jobs: Arc<()>,
     pub(crate) scans: scan::Turns,
     pub(crate) metrics: WorkerMetrics,
     stopping: watch::Sender<bool>,
@@ -88,6 +90,7 @@ impl Worker {
             name,
             key_makers,
             in_hand,
+            jobs: Arc::new(()),
             scans,
             metrics,
             stopping,

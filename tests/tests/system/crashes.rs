@@ -77,6 +77,7 @@ async fn stopped_in_an_orderly_way_the_work_is_handed_over_at_once() -> Result<(
 
     system.worker.restart().await?;
 
+    anyhow::ensure!(!system.worker.log()?.contains("the grace is over"), "it did not end by itself");
     issued_with_one_order(&system, &stack, &account, &zone, &id).await
 }
 
