@@ -12,7 +12,7 @@ use zonecert_tests::{Account, PATIENCE, System, Zone};
 
 /// With a page of metrics for each process.
 pub(crate) fn monitored(product: Product) -> Product {
-    product.with(setting::METRICS_LISTEN, "127.0.0.1:0")
+    product.with(setting::METRICS_LISTEN, "127.0.0.1:0").with(setting::CA_LIMITS, "order=300/10800")
 }
 
 /// A worker shows what it counts once it has all its parts.
