@@ -8,7 +8,7 @@ use zonecert_tests::{PATIENCE, System};
 
 /// A moment of the past for what was spent, and the present for who waits for it: the sweeper sends the job.
 const THREE_HOURS_PASS: &str = "UPDATE ca_budget SET at = at - interval '3 hours';
-    UPDATE issuances SET next_wake_at = now(), woken_at = woken_at - interval '1 minute' WHERE status = 'active'";
+    UPDATE issuances SET next_wake_at = now(), woken_at = now() - interval '1 minute' WHERE status = 'active'";
 
 #[tokio::test]
 async fn an_order_waits_for_room_that_is_told_and_goes_on_by_itself() -> Result<()> {
