@@ -1,11 +1,16 @@
 //! The scan for certificates whose renewal is due.
 
+use std::time::Duration;
+
 use futures::{StreamExt, stream};
 use zonecert_domain::id::{AccountId, CertificateId};
 use zonecert_store::{StoreError, renewals};
 
-use crate::scan::{BATCH, CLAIM};
+use crate::scan::BATCH;
 use crate::worker::Worker;
+
+/// A claim that a worker took to its grave is taken up again after this. A renewal begins by one transaction, and only once, so that a claim which ends too early does no harm.
+const CLAIM: Duration = Duration::from_mins(1);
 
 /// Transactions at the same time: few, so that a thousand renewals at once do not take the database from those who wait for an answer.
 const AT_ONCE: usize = 4;

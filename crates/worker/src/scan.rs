@@ -17,7 +17,7 @@ use crate::{expiry, renewal_info, renewals};
 /// Certificates that are claimed at a time.
 pub(crate) const BATCH: i32 = 100;
 
-/// A claim that a worker took to its grave is taken up again after this.
+/// A claim of something that the CA is asked about, and that a worker took to its grave, is taken up again after this.
 pub(crate) const CLAIM: Duration = Duration::from_mins(10);
 
 /// The end of a tick is waited for at least so long, so that a clock that creeps over it is not asked again and again.
