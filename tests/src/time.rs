@@ -8,18 +8,26 @@ use crate::{PATIENCE, System};
 impl System {
     /// Has so much time pass for a certificate, such as `1 day` or `-1 hour`. What the CA has signed keeps its dates.
     pub async fn let_pass(&self, certificate: &str, interval: &str) -> Result<()> {
+        self.let_pass_where(interval, &format!("= '{}'", uuid(certificate))).await
+    }
+
+    /// Has time pass for every certificate at once.
+    pub async fn let_pass_for_all(&self, interval: &str) -> Result<()> {
+        self.let_pass_where(interval, "IS NOT NULL").await
+    }
+
+    async fn let_pass_where(&self, interval: &str, certificate: &str) -> Result<()> {
         // Versions are immutable by a trigger.
         let moved = format!(
             "BEGIN; SET LOCAL session_replication_role = replica;
              UPDATE versions SET not_before = not_before - gone, not_after = not_after - gone, created_at = created_at - gone
-                 FROM (SELECT interval '{interval}' AS gone) AS time WHERE certificate_id = '{id}';
+                 FROM (SELECT interval '{interval}' AS gone) AS time WHERE certificate_id {certificate};
              UPDATE issuances SET created_at = created_at - gone, finished_at = finished_at - gone
-                 FROM (SELECT interval '{interval}' AS gone) AS time WHERE certificate_id = '{id}';
+                 FROM (SELECT interval '{interval}' AS gone) AS time WHERE certificate_id {certificate};
              UPDATE certificates SET issued_at = issued_at - gone, expires_at = expires_at - gone, next_renewal_at = next_renewal_at - gone,
                      renewal_due_at = renewal_due_at - gone, renewal_info_due_at = renewal_info_due_at - gone
-                 FROM (SELECT interval '{interval}' AS gone) AS time WHERE id = '{id}';
-             COMMIT",
-            id = uuid(certificate)
+                 FROM (SELECT interval '{interval}' AS gone) AS time WHERE id {certificate};
+             COMMIT"
         );
         Ok(self.database().await?.batch_execute(&moved).await?)
     }

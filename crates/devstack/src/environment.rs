@@ -19,6 +19,9 @@ pub const SEED_VARIABLE: &str = "ZONECERT_FAULT_SEED";
 /// For how many seconds its outage lasts.
 pub const OUTAGE_VARIABLE: &str = "ZONECERT_FAULT_OUTAGE";
 
+/// How many certificates renew in its storm.
+pub const STORM_VARIABLE: &str = "ZONECERT_FAULT_STORM";
+
 /// The number that a variable of these holds.
 ///
 /// # Errors

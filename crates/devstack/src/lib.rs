@@ -40,7 +40,7 @@ mod stack;
 mod user;
 pub mod wait;
 
-pub use environment::{BINARY_VARIABLE, OUTAGE_VARIABLE, ROUNDS_VARIABLE, SEED_VARIABLE, STACK_VARIABLE, number};
+pub use environment::{BINARY_VARIABLE, OUTAGE_VARIABLE, ROUNDS_VARIABLE, SEED_VARIABLE, STACK_VARIABLE, STORM_VARIABLE, number};
 pub use fault::Fault;
 pub use interference::{Hold, Refusal};
 pub use layout::write_private;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use zonecert_devstack::{OUTAGE_VARIABLE, ROUNDS_VARIABLE, SEED_VARIABLE, Stack, StackOptions};
+use zonecert_devstack::{OUTAGE_VARIABLE, ROUNDS_VARIABLE, SEED_VARIABLE, STORM_VARIABLE, Stack, StackOptions};
 
 use crate::interrupt::Interrupt;
 use crate::report::say;
@@ -16,8 +16,8 @@ use crate::{cargo, packages, workspace};
     long_about = "Play rounds of the fault bench (tests/tests/faults) on a stack of its own under .dev/faults. In each, CA, DNS server and database \
 break as the round's seed says, and workers are killed or stand still; then everything has to come to rest, and the same invariants hold.
 
-Each round prints its seed: `--rounds 1 --seed S` plays that round again. Rounds have the seeds S, S + 1 and so on. `outage` is a drill of one fault \
-at full size."
+Each round prints its seed: `--rounds 1 --seed S` plays that round again. Rounds have the seeds S, S + 1 and so on. `outage` and `storm` are drills of one \
+fault at full size."
 )]
 pub(crate) struct Faults {
     /// How many rounds
@@ -41,6 +41,12 @@ enum Drill {
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
     },
+    /// Renewals are due at once, and of two workers one is killed every 5 s
+    Storm {
+        /// How many
+        #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(2..=2_000))]
+        renewals: u64,
+    },
 }
 
 impl Faults {
@@ -61,10 +67,13 @@ impl Faults {
             Some(Drill::Outage { seconds }) => {
                 ("outage::a_database_that_restarts_and_stops_costs_time_and_nothing_else", vec![(OUTAGE_VARIABLE, seconds)])
             }
+            Some(Drill::Storm { renewals }) => {
+                ("storm::renewals_that_are_due_at_once_are_each_done_once_while_workers_die", vec![(STORM_VARIABLE, renewals)])
+            }
         };
         let options = StackOptions { fresh: true, durable: false, progress: say, ..StackOptions::new(workspace::dev("faults")?) };
         let stack = Stack::start(options).await?;
-        let args = ["test", "--quiet", "--workspace", "--test", "faults", "--", "--nocapture", "--exact", test];
+        let args = ["test", "--quiet", "--workspace", "--test", "faults", "--", "--nocapture", "--include-ignored", "--exact", test];
         let code = cargo::run_on_stack_with(&args, &stack.description_file(), &settings).await?;
         stack.stop().await?;
         Ok(ExitCode::from(code))

@@ -97,13 +97,19 @@ impl World {
 
     /// `kill -9`. The leases of zones that whoever is dead has held run out at once: their 20 s are not what this is about.
     async fn kill_one(&mut self, second: bool) -> Result<()> {
+        let dead = self.die(second).await?;
+        let over = "UPDATE zone_projections SET lease_expires_at = now() WHERE lease_owner = $1";
+        self.system.database().await?.execute(over, &[&dead]).await?;
+        Ok(())
+    }
+
+    /// `kill -9` and nothing else. Returns the name of the dead.
+    pub(crate) async fn die(&mut self, second: bool) -> Result<String> {
         let worker = if second { &mut self.second } else { &mut self.system.worker };
         let dead = name(worker)?;
         worker.kill().await?;
         self.may_be_forgotten += self.orders_being_placed(&dead).await?;
-        let over = "UPDATE zone_projections SET lease_expires_at = now() WHERE lease_owner = $1";
-        self.system.database().await?.execute(over, &[&dead]).await?;
-        Ok(())
+        Ok(dead)
     }
 
     pub(crate) async fn start_workers(&mut self) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The fault bench: what is around the product breaks by a plan that a seed has drawn, and nothing may be lost (docs/adr/0018-faults.md).
 //!
-//! Short here; `cargo xtask faults` plays as many rounds as it is told, and the drill at full size.
+//! Short here; `cargo xtask faults` plays as many rounds as it is told, and the drills at full size.
 
 mod incident;
 mod invariants;
@@ -10,5 +10,6 @@ mod rest;
 mod round;
 mod rounds;
 mod shared_names;
+mod storm;
 mod watch;
 mod world;

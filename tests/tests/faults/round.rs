@@ -78,7 +78,7 @@ impl World {
     }
 
     /// The database's clock, in a form that it reads again.
-    async fn now(&self) -> Result<String> {
+    pub(crate) async fn now(&self) -> Result<String> {
         Ok(self.system.database().await?.query_one("SELECT clock_timestamp()::text", &[]).await?.get(0))
     }
 
