@@ -30,6 +30,7 @@ GRANT SELECT (algorithm) ON key_stock TO zonecert_sweep;
 GRANT SELECT (seen_at, drain_requested_at) ON workers TO zonecert_sweep;
 
 -- The service as a whole in numbers, and never whose. Each part reads an index from one end and stops: 10,000 rows are counted at the most.
+-- A mail waits from when it was written until it is sent, however often that was tried: its next attempt says nothing about how late it is.
 CREATE FUNCTION sweep_platform_state(late_after interval) RETURNS TABLE (measure text, label text, value double precision)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     WITH active AS MATERIALIZED (
@@ -43,7 +44,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_te
         UNION ALL
         (SELECT 'revoke', next_attempt_at FROM revocations WHERE status = 'active' AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 10000)
         UNION ALL
-        (SELECT 'mail', next_attempt_at FROM mails WHERE next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 10000)),
+        (SELECT 'mail', created_at FROM mails WHERE next_attempt_at IS NOT NULL ORDER BY next_attempt_at LIMIT 10000)),
     late AS MATERIALIZED (
         SELECT last_error ->> 'code' AS code FROM certificates
         WHERE next_renewal_at <= now() - late_after AND deleted_at IS NULL ORDER BY next_renewal_at LIMIT 10000)
@@ -87,8 +88,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_te
     (SELECT revocations.account_id, revocations.id::text, next_attempt_at FROM revocations
      WHERE wanted_queue = 'revoke' AND status = 'active' AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT batch)
     UNION ALL
-    (SELECT mails.account_id, mails.id::text, next_attempt_at FROM mails
-     WHERE wanted_queue = 'mail' AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT batch)
+    (SELECT mails.account_id, mails.id::text, created_at FROM mails
+     WHERE wanted_queue = 'mail' AND next_attempt_at IS NOT NULL ORDER BY created_at LIMIT batch)
 $$;
 
 -- Issuances that are worth a look: active ones that have failed before or are older than `age`, the oldest first; or those that have failed for good, the newest first.

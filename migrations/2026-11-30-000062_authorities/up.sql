@@ -17,13 +17,14 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ca_pauses TO zonecert_worker;
 GRANT CREATE ON SCHEMA public TO zonecert_lookup;
 GRANT SELECT (account_id) ON ca_budget TO zonecert_lookup;
 GRANT SELECT (directory_url, kind, subject, until) ON ca_pauses TO zonecert_lookup;
--- When it was spent, and whether by this account; never by whom else.
-CREATE FUNCTION lookup_ca_uses(wanted_directory text, wanted_kind text, wanted_subject text, since interval, account uuid)
-RETURNS TABLE (at timestamptz, ours boolean)
+-- When each of these was spent within its seconds, and whether by this account; never by whom else. `place` is where it stands in the question, from 1.
+CREATE FUNCTION lookup_ca_uses(wanted_directory text, wanted_kinds text[], wanted_subjects text[], wanted_seconds double precision[], account uuid)
+RETURNS TABLE (place bigint, at timestamptz, ours boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT ca_budget.at, ca_budget.account_id = account FROM ca_budget
-    WHERE directory_url = wanted_directory AND kind = wanted_kind AND subject = wanted_subject AND ca_budget.at > now() - since
-    ORDER BY ca_budget.at
+    SELECT wanted.place, ca_budget.at, ca_budget.account_id = account
+    FROM unnest(wanted_kinds, wanted_subjects, wanted_seconds) WITH ORDINALITY AS wanted (kind, subject, seconds, place)
+    JOIN ca_budget ON ca_budget.directory_url = wanted_directory AND ca_budget.kind = wanted.kind AND ca_budget.subject = wanted.subject
+        AND ca_budget.at > now() - make_interval(secs => wanted.seconds)
 $$;
 -- The pauses of these subjects that are not over.
 CREATE FUNCTION lookup_ca_pauses(wanted_directory text, wanted_kinds text[], wanted_subjects text[])
@@ -34,9 +35,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_te
     JOIN ca_pauses ON ca_pauses.directory_url = wanted_directory AND ca_pauses.kind = wanted.kind AND ca_pauses.subject = wanted.subject
     WHERE ca_pauses.until > now()
 $$;
-ALTER FUNCTION lookup_ca_uses(text, text, text, interval, uuid) OWNER TO zonecert_lookup;
+ALTER FUNCTION lookup_ca_uses(text, text[], text[], double precision[], uuid) OWNER TO zonecert_lookup;
 ALTER FUNCTION lookup_ca_pauses(text, text[], text[]) OWNER TO zonecert_lookup;
 REVOKE CREATE ON SCHEMA public FROM zonecert_lookup;
-REVOKE ALL ON FUNCTION lookup_ca_uses(text, text, text, interval, uuid), lookup_ca_pauses(text, text[], text[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION lookup_ca_uses(text, text, text, interval, uuid), lookup_ca_pauses(text, text[], text[]) TO zonecert_api, zonecert_worker;
--- lookup_ca_budget_free_at stays: the program of the release before calls it while it is being replaced.
+REVOKE ALL ON FUNCTION lookup_ca_uses(text, text[], text[], double precision[], uuid), lookup_ca_pauses(text, text[], text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION lookup_ca_uses(text, text[], text[], double precision[], uuid), lookup_ca_pauses(text, text[], text[]) TO zonecert_api, zonecert_worker;

@@ -51,10 +51,7 @@ impl System {
 
     /// The same, ordering from a CA of the test's own.
     pub async fn start_at(stack: &StackHandle, ca: &Pebble, adjust: impl FnOnce(Product) -> Product) -> Result<Self> {
-        let at_ca = |product: Product| {
-            product.with(setting::ACME_DIRECTORY, ca.directory_url()).with(setting::ACME_CA_FILE, ca.ca_file().display().to_string())
-        };
-        Self::start_with(stack, |product| adjust(at_ca(product))).await
+        Self::start_with(stack, |product| adjust(product.at_ca(ca.directory_url(), ca.ca_file()))).await
     }
 
     /// A new account on this plan, and a client that has signed in as its owner.
@@ -68,6 +65,13 @@ impl System {
         let access_token = login["access_token"].as_str().context("access_token")?.to_owned();
         let client = Client::new(self.api.api_url(), Some(&access_token))?;
         Ok(Account { email, password, access_token, client })
+    }
+
+    /// The same, and a proven zone of that account.
+    pub async fn account_with_zone(&self, plan: &str) -> Result<(Account, Zone)> {
+        let account = self.account(plan).await?;
+        let zone = self.verified_zone(&account).await?;
+        Ok((account, zone))
     }
 
     /// A zone of that account, proven by the TXT record at the customer's DNS of today.
@@ -110,6 +114,15 @@ impl System {
     pub async fn zone_is_served(&self, zone: &str) -> Result<()> {
         let dns = &self.product.stack().powerdns;
         zonecert_devstack::wait::until("the zone is served", PATIENCE, async || Ok(dns.find_zone(zone).await?.map(drop))).await
+    }
+
+    /// Waits until the API is ready: while it has no connection to the database it answers 503.
+    pub async fn is_ready(&self) -> Result<()> {
+        zonecert_devstack::wait::until("the API is ready", PATIENCE, async || {
+            let ready = reqwest::get(format!("{}/readyz", self.api.api_url())).await?;
+            Ok(ready.status().is_success().then_some(()))
+        })
+        .await
     }
 
     /// The database, as its superuser: for what no API shows.

@@ -102,7 +102,7 @@ pub(crate) struct AccountChange {
 async fn change(app: web::Data<App>, caller: Caller, body: Body<AccountChange>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::AccountAdmin)?;
     let name = AccountName::parse(&body.read()?.name);
-    let name = name.map_err(|error| Problem::invalid(vec![FieldError { pointer: "/name".to_owned(), ..error }]))?;
+    let name = name.map_err(|error| FieldError { pointer: "/name".to_owned(), ..error })?;
     let rename = async |conn: &mut Connection| -> Result<Account, StoreError> {
         accounts::set_name(conn, caller.account, name.as_str()).await?;
         audit::record(conn, &caller, "account.renamed", &caller.account.to_string(), json!({ "name": name.as_str() })).await?;
@@ -178,8 +178,9 @@ async fn request_deletion(app: web::Data<App>, caller: Caller, body: Body<Deleti
 async fn take_back_deletion(app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Problem> {
     caller.require(Scope::AccountAdmin)?;
     let take_back = async |conn: &mut Connection| -> Result<Account, StoreError> {
-        if accounts::get_account(conn, caller.account).await?.deletion_requested_at.is_none() {
-            return accounts::get_account(conn, caller.account).await;
+        let account = accounts::get_account(conn, caller.account).await?;
+        if account.deletion_requested_at.is_none() {
+            return Ok(account);
         }
         accounts::set_deletion_requested(conn, caller.account, false).await?;
         record(conn, &caller, "account.deletion_taken_back", "account_deletion_taken_back", "the account stays", json!({})).await

@@ -9,9 +9,11 @@ mod problems;
 pub(crate) mod values;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use actix_web::http::Method;
+use actix_web::http::header::ContentType;
 use utoipa::PartialSchema;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::request_body::RequestBody;
@@ -23,7 +25,7 @@ use utoipa::openapi::{
 };
 
 use crate::live;
-use crate::problem::{Document, FieldError};
+use crate::problem::{Document, FieldError, Problem};
 use crate::route::{Access, Route};
 use crate::routes;
 use kind::{COMMON, Common, Kind};
@@ -40,6 +42,9 @@ const TAGS: [(&str, &str); 7] = [
     ("service", "For load balancers and for whoever writes a client."),
 ];
 
+/// What is answered, which nothing changes while the process runs.
+static TEXT: LazyLock<serde_json::Result<String>> = LazyLock::new(|| serde_json::to_string(&document()));
+
 pub(crate) fn routes() -> Vec<Route> {
     vec![Route::new(__path_json, json, Access::Open)]
 }
@@ -51,8 +56,9 @@ pub(crate) fn routes() -> Vec<Route> {
     get, path = "/openapi.json", tag = "service", operation_id = "getDescription",
     responses((status = 200, description = "The description.", body = serde_json::Value, content_type = "application/json")),
 )]
-async fn json() -> HttpResponse {
-    HttpResponse::Ok().json(document())
+async fn json() -> Result<HttpResponse, Problem> {
+    let text = TEXT.as_ref().map_err(|error| Problem::caused_by(error))?;
+    Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(text.as_str()))
 }
 
 /// The whole description.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use zonecert_domain::certificate::CertificateStatus;
-use zonecert_domain::id::CertificateId;
+use zonecert_domain::id::{AccountId, CertificateId};
 use zonecert_domain::plan::{Plan, PlanLimits};
 use zonecert_domain::plan_change::{self, HeldCertificate};
 use zonecert_domain::scope::Scope;
@@ -113,8 +113,14 @@ pub struct PlanChangeView {
 }
 
 impl PlanChangeView {
-    /// What going from one plan to another means for these certificates.
-    pub fn new(from: Plan, to: Plan, held: &[HeldCertificate]) -> Self {
+    /// What going to a plan means for an account as it is now. In its transaction.
+    pub async fn read(conn: &mut Connection, account: AccountId, to: Plan) -> Result<Self, StoreError> {
+        let from = accounts::get_account(conn, account).await?.plan;
+        let held = plan_changes::list_held(conn, account).await?;
+        Ok(Self::new(from, to, &held))
+    }
+
+    fn new(from: Plan, to: Plan, held: &[HeldCertificate]) -> Self {
         let change = plan_change::preview(from, to, held);
         let touched = |certificates: Vec<&HeldCertificate>| {
             let shown = |certificate: &HeldCertificate| TouchedCertificate {
@@ -152,9 +158,6 @@ async fn preview(app: web::Data<App>, caller: Caller, plan: web::Path<String>) -
     caller.require(Scope::CertificatesRead)?;
     let to = Plan::parse(&plan).ok_or_else(Problem::not_found)?;
     let account = caller.account;
-    let read = async move |conn: &mut Connection| {
-        Ok::<_, StoreError>((accounts::get_account(conn, account).await?.plan, plan_changes::list_held(conn, account).await?))
-    };
-    let (from, held) = app.store.tenant(account, read).await?;
-    Ok(HttpResponse::Ok().json(PlanChangeView::new(from, to, &held)))
+    let view = app.store.tenant(account, async |conn| PlanChangeView::read(conn, account, to).await).await?;
+    Ok(HttpResponse::Ok().json(view))
 }

@@ -264,6 +264,13 @@ impl Problem {
     }
 }
 
+/// 400: the one value that is wrong.
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        Self::invalid(vec![error])
+    }
+}
+
 /// Requirements section 1: the text is the plan's own.
 impl From<PlanRefusal> for Problem {
     fn from(refusal: PlanRefusal) -> Self {

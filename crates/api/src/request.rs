@@ -12,7 +12,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures::StreamExt;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 use sha2::{Digest, Sha256};
@@ -228,6 +228,11 @@ fn describe(path: &Path, error: &serde_json::Error) -> Problem {
         FieldError::new(pointer, "invalid_value", shorten(text.to_owned()))
     };
     Problem::invalid(vec![field])
+}
+
+/// Of a body's field: tells one that is `null` from one that is absent.
+pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// RFC 6901.

@@ -1,4 +1,4 @@
-//! Free text from people: one line, within bounds.
+//! Text from people: a line within bounds, or one of a few words.
 
 use crate::problem::FieldError;
 
@@ -16,6 +16,19 @@ pub(crate) fn line(pointer: &str, text: &str, max: usize) -> Result<String, Fiel
         return Err(FieldError::new(pointer, "text_has_control_characters", "Leave out line breaks and other control characters"));
     }
     Ok(text.to_owned())
+}
+
+/// One of a few words, if any is given. `pointer` says where it stands in the request.
+pub(crate) fn choice<T: Copy>(
+    pointer: &str,
+    given: Option<&str>,
+    all: &[T],
+    word: impl Fn(T) -> &'static str,
+) -> Result<Option<T>, FieldError> {
+    let Some(given) = given else { return Ok(None) };
+    let chosen = all.iter().copied().find(|&one| word(one) == given);
+    let words = || all.iter().map(|&one| word(one)).collect::<Vec<_>>().join(", ");
+    chosen.map(Some).ok_or_else(|| FieldError::new(pointer, "unknown_choice", format!("Give one of {}", words())))
 }
 
 #[cfg(test)]

@@ -205,10 +205,7 @@ async fn create(app: web::Data<App>, caller: Caller, body: Body<NewToken>) -> Re
     caller.require(Scope::AccountAdmin)?;
     plan::check_api_tokens(caller.plan)?;
     let wish = body.read()?.check(clock::now())?;
-    if !wish.scopes.is_subset(&caller.scopes()) {
-        let detail = format!("Nobody hands out more than they have; you have {}", caller.scopes());
-        return Err(Problem::forbidden("scope_exceeds_own", detail));
-    }
+    caller.check_hands_out(&wish.scopes)?;
     let token = api_token::generate();
     let new = NewApiToken {
         name: &wish.name,

@@ -4,8 +4,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 /// What a proxy answers.
@@ -79,6 +79,16 @@ pub(crate) fn text(status: StatusCode, text: String) -> Answer {
 pub(crate) fn json(status: u16, body: String) -> Answer {
     let mut answer = text(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+/// What a server has answered, without what was for the way to the proxy only.
+pub(crate) fn passed_on(status: StatusCode, mut headers: HeaderMap, bytes: Bytes) -> Answer {
+    for hop_by_hop in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        headers.remove(hop_by_hop);
+    }
+    let mut answer = Response::new(AnswerBody::from(bytes));
+    (*answer.status_mut(), *answer.headers_mut()) = (status, headers);
     answer
 }
 

@@ -8,6 +8,7 @@ use std::sync::{OnceLock, mpsc};
 
 use anyhow::{Context as _, Result};
 use tokio::runtime::{Builder, Handle};
+use tokio::task::AbortHandle;
 
 fn handle() -> Result<&'static Handle> {
     static KEEPER: OnceLock<Option<Handle>> = OnceLock::new();
@@ -35,7 +36,16 @@ pub(crate) async fn run<T: Send + 'static>(work: impl Future<Output = T> + Send 
     handle()?.spawn(work).await.context("the devstack's keeper thread lost a task")
 }
 
+/// Work on the keeper's thread. It ends when this is dropped.
+pub(crate) struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Starts `work` on the keeper's thread, where it outlives the caller's runtime.
-pub(crate) fn start_task(work: impl Future<Output = ()> + Send + 'static) -> Result<tokio::task::AbortHandle> {
-    Ok(handle()?.spawn(work).abort_handle())
+pub(crate) fn start_task(work: impl Future<Output = ()> + Send + 'static) -> Result<Task> {
+    Ok(Task(handle()?.spawn(work).abort_handle()))
 }

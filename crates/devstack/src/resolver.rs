@@ -10,10 +10,11 @@ use anyhow::{Context as _, Result};
 use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::net::UdpSocket;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
+use crate::dns;
+use crate::keeper::{self, Task};
 use crate::ports::{self, Ports};
-use crate::{dns, keeper};
 
 const ATTEMPTS: usize = 3;
 /// Of a chain of aliases.
@@ -25,13 +26,7 @@ const MOST_BYTES: u16 = 4096;
 /// Listens by UDP until it is dropped.
 pub(crate) struct Resolver {
     address: SocketAddr,
-    task: AbortHandle,
-}
-
-impl Drop for Resolver {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _task: Task,
 }
 
 impl Resolver {
@@ -42,7 +37,7 @@ impl Resolver {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.pick("resolver")?));
             let bound = keeper::run(UdpSocket::bind(address)).await?.with_context(|| format!("the resolver cannot listen on {address}"));
             match bound {
-                Ok(socket) => return Ok(Self { address, task: keeper::start_task(serve(socket, servers))? }),
+                Ok(socket) => return Ok(Self { address, _task: keeper::start_task(serve(socket, servers))? }),
                 Err(error) if attempt < ATTEMPTS && ports::says_port_taken(&error) => ports.forget("resolver"),
                 Err(error) => return Err(error),
             }

@@ -11,6 +11,7 @@ pub mod failure;
 pub mod id;
 pub mod issuance;
 pub mod key;
+pub mod moment;
 pub mod name;
 pub mod network;
 pub mod order;

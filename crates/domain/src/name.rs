@@ -16,6 +16,7 @@ pub use error::NameError;
 pub use policy::NamePolicy;
 pub use search::search_text;
 pub use set::{InvalidName, MAX_NAMES, NameField, NameSet, NameWish};
+pub use syntax::is_at_or_below;
 
 use crate::zone_name::ZoneName;
 
@@ -62,6 +63,11 @@ impl DnsName {
     pub fn from_stored(text: &str) -> Result<Self, NameError> {
         syntax::check(split_wildcard(text).1, MAX_NAME_LENGTH)?;
         Ok(Self(text.to_owned()))
+    }
+
+    /// Those of some stored names that can be read; what cannot is left out.
+    pub fn readable(stored: &[String]) -> Vec<Self> {
+        stored.iter().filter_map(|name| Self::from_stored(name).ok()).collect()
     }
 
     /// The name as it stands in a CSR, with `*.` if it is a wildcard.

@@ -1,6 +1,7 @@
 //! What is left of the CA's limits (requirements section 6).
 
 use zonecert_domain::ca_limits::{CaBudget, CaLimitKind};
+use zonecert_domain::moment;
 
 use crate::finding::{Finding, FindingCode};
 
@@ -21,13 +22,13 @@ fn judge(domain: &str, budget: &CaBudget) -> Finding {
     let time = if hours >= 48 { format!("{} days", hours / 24) } else { format!("{hours} h") };
     let kept = if budget.remaining() == 0 { "" } else { "; what is left is kept for other customers" };
     let detail = format!("the CA allows {most} {counted} in {time}, and {} were used{kept}", budget.used);
-    let moment = budget.free_at.map_or_else(|| "later".to_owned(), |at| format!("after {}", at.format("%Y-%m-%d %H:%M:%S UTC")));
+    let when = budget.free_at.map_or_else(|| "later".to_owned(), |at| format!("after {}", moment::shown(at)));
     let other = match budget.limit.kind {
         CaLimitKind::ExactNames => ", or add or leave out a name",
         CaLimitKind::FailedAuthorization => ", once the reason is mended for which they failed",
         CaLimitKind::Order | CaLimitKind::RegisteredDomain => "",
     };
-    Finding::new(FindingCode::CaLimitReached, subject, detail, format!("Request the certificate {moment}{other}."))
+    Finding::new(FindingCode::CaLimitReached, subject, detail, format!("Request the certificate {when}{other}."))
 }
 
 #[cfg(test)]

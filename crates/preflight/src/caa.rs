@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use zonecert_domain::name::DnsName;
+use zonecert_domain::name::{DnsName, is_at_or_below};
 use zonecert_resolver::{Answer, Caa, Data, RecordType};
 
 use crate::finding::{Finding, FindingCode};
@@ -14,10 +14,6 @@ const METHOD: &str = "dns-01";
 
 pub(crate) fn questions(subject: &Subject<'_>) -> Vec<Question> {
     subject.bases().into_iter().flat_map(climb).map(|name| (name.to_owned(), RecordType::Caa)).collect()
-}
-
-fn is_at_or_below(name: &str, zone: &str) -> bool {
-    name.strip_suffix(zone).is_some_and(|labels| labels.is_empty() || labels.ends_with('.'))
 }
 
 /// The name and all above it, up to but without the root (RFC 8659 §3).

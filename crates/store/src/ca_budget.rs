@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use sha2::{Digest as _, Sha256};
-use zonecert_domain::ca_limits::{CaBudget, CaLimitKind, CaLimits, CaUse, room_at};
+use zonecert_domain::ca_limits::{CaBudget, CaLimit, CaLimitKind, CaLimits, CaUse, room_at};
 use zonecert_domain::failure::FailureCode;
 use zonecert_domain::id::{AccountId, OrderId};
 use zonecert_domain::name::DnsName;
@@ -132,14 +132,15 @@ pub async fn list_budgets(conn: &mut Connection, account: AccountId, ca: &Ledger
     let exact: Vec<String> = names.iter().map(ToString::to_string).collect();
     let wanted = wanted(&exact, names, Cost { order: true, new_names: true });
     let now = database_now(conn).await?;
-    let mut lines = Vec::with_capacity(wanted.len());
-    for (spending, subject) in &wanted {
-        let Some(limit) = ca.limits.get(spending.kind()) else { continue };
-        let spent = list_uses(conn, account, &ca.directory_url, spending, limit.window).await?;
-        let used = u32::try_from(spent.len()).unwrap_or(u32::MAX);
-        let free_at = room_at(limit, &spent, 0, now);
-        lines.push(CaBudget { limit, subject: subject.map(str::to_owned), used, free_at });
-    }
+    let counted = counted(&wanted, ca, false);
+    let uses = list_uses(conn, account, &ca.directory_url, &counted).await?;
+    let line = |(&(_, subject, limit), uses): (&Counted<'_>, &Vec<CaUse>)| CaBudget {
+        limit,
+        subject: subject.map(str::to_owned),
+        used: u32::try_from(uses.len()).unwrap_or(u32::MAX),
+        free_at: room_at(limit, uses, 0, now),
+    };
+    let lines: Vec<CaBudget> = counted.iter().zip(&uses).map(line).collect();
     let paused = ca_pauses::find_until(conn, &ca.directory_url, &pauses(&wanted)).await?;
     let limited_until = lines.iter().map(|line| line.free_at).chain([paused]).max().flatten();
     Ok(Budgets { lines, limited_until })
@@ -174,30 +175,52 @@ fn pauses(wanted: &[(Spending<'_>, Option<&str>)]) -> Vec<(&'static str, String)
     limits.chain([(ca_pauses::SERVICE, String::new())]).collect()
 }
 
+/// What is counted against a limit, whose name is told with it, and the limit.
+type Counted<'a> = (&'a Spending<'a>, Option<&'a str>, CaLimit);
+
+/// What the CA limits of it. Whoever overdraws looks at the orders of our own account alone.
+fn counted<'a>(wanted: &'a [(Spending<'a>, Option<&'a str>)], ca: &Ledger, overdraws: bool) -> Vec<Counted<'a>> {
+    let looked_at = wanted.iter().filter(|(spending, _)| !overdraws || !is_estimate(spending.kind()));
+    looked_at.filter_map(|(spending, subject)| Some((spending, *subject, ca.limits.get(spending.kind())?))).collect()
+}
+
+/// The uses of each.
 async fn list_uses(
     conn: &mut Connection,
     account: AccountId,
     directory_url: &str,
-    spending: &Spending<'_>,
-    since: Duration,
-) -> Result<Vec<CaUse>, StoreError> {
+    counted: &[Counted<'_>],
+) -> Result<Vec<Vec<CaUse>>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
+        #[diesel(sql_type = sql_types::BigInt)]
+        place: i64,
         #[diesel(sql_type = sql_types::Timestamptz)]
         at: DateTime<Utc>,
         #[diesel(sql_type = sql_types::Bool)]
         ours: bool,
     }
 
-    let rows: Vec<Row> = sql_query("SELECT at, ours FROM lookup_ca_uses($1, $2, $3, make_interval(secs => $4), $5)")
+    let mut uses = vec![Vec::new(); counted.len()];
+    if uses.is_empty() {
+        return Ok(uses);
+    }
+    let kinds: Vec<&str> = counted.iter().map(|(spending, ..)| spending.kind().as_str()).collect();
+    let subjects: Vec<String> = counted.iter().map(|(spending, ..)| spending.subject()).collect();
+    let seconds: Vec<f64> = counted.iter().map(|(.., limit)| limit.window.as_secs_f64()).collect();
+    let rows: Vec<Row> = sql_query("SELECT place, at, ours FROM lookup_ca_uses($1, $2, $3, $4, $5)")
         .bind::<sql_types::Text, _>(directory_url)
-        .bind::<sql_types::Text, _>(spending.kind().as_str())
-        .bind::<sql_types::Text, _>(spending.subject())
-        .bind::<sql_types::Double, _>(since.as_secs_f64())
+        .bind::<sql_types::Array<sql_types::Text>, _>(kinds)
+        .bind::<sql_types::Array<sql_types::Text>, _>(subjects)
+        .bind::<sql_types::Array<sql_types::Double>, _>(seconds)
         .bind::<sql_types::Uuid, _>(account.0)
         .load(conn)
         .await?;
-    Ok(rows.into_iter().map(|Row { at, ours }| CaUse { at, ours }).collect())
+    for Row { place, at, ours } in rows {
+        let place = usize::try_from(place - 1).ok().and_then(|place| uses.get_mut(place));
+        place.ok_or_else(|| StoreError::corrupt("lookup_ca_uses.place", String::new()))?.push(CaUse { at, ours });
+    }
+    Ok(uses)
 }
 
 /// An order that is to be charged.
@@ -239,7 +262,7 @@ fn is_estimate(kind: CaLimitKind) -> bool {
 /// Charges what an order may cost at a CA, or says when there is room for it. To be the last of a transaction, which is to be taken back where there is none: whoever
 /// charges at the same CA waits until it is over, so that all together never spend more than there is.
 pub async fn charge(conn: &mut Connection, account: AccountId, ca: &Ledger, charge: &Charge<'_>) -> Result<Option<Spent>, StoreError> {
-    let names: Vec<DnsName> = charge.names.iter().filter_map(|name| DnsName::from_stored(name).ok()).collect();
+    let names = DnsName::readable(charge.names);
     let wanted = wanted(charge.names, &names, Cost { order: !charge.replaces, new_names: !charge.renewal });
     if !charge.replaces && ca.limits != CaLimits::OFF {
         sql_query("SELECT pg_advisory_xact_lock(hashtextextended('ca_budget ' || $1, 0))")
@@ -251,13 +274,10 @@ pub async fn charge(conn: &mut Connection, account: AccountId, ca: &Ledger, char
     let paused = ca_pauses::find_until(conn, &ca.directory_url, &pauses(&wanted)).await?;
     let mut spent = paused.map(|until| Spent { kind: None, until });
     let mut ahead = None;
-    for (spending, _) in &wanted {
-        let Some(limit) = ca.limits.get(spending.kind()) else { continue };
-        if charge.overdraws && is_estimate(spending.kind()) {
-            continue;
-        }
-        let uses = list_uses(conn, account, &ca.directory_url, spending, limit.window).await?;
-        if room_at(limit, &uses, 0, now).is_none() {
+    let counted = counted(&wanted, ca, charge.overdraws);
+    let uses = list_uses(conn, account, &ca.directory_url, &counted).await?;
+    for (&(spending, _, limit), uses) in counted.iter().zip(&uses) {
+        if room_at(limit, uses, 0, now).is_none() {
             continue;
         }
         // Those of the same account that wait already go first: each is told a moment of its own.
@@ -265,7 +285,7 @@ pub async fn charge(conn: &mut Connection, account: AccountId, ca: &Ledger, char
             Some(ahead) => ahead,
             None => *ahead.insert(count_waiting(conn, account).await?),
         };
-        let until = room_at(limit, &uses, if spending.kind() == CaLimitKind::Order { ahead } else { 0 }, now).unwrap_or(now);
+        let until = room_at(limit, uses, if spending.kind() == CaLimitKind::Order { ahead } else { 0 }, now).unwrap_or(now);
         if spent.is_none_or(|spent| spent.until < until) {
             spent = Some(Spent { kind: Some(spending.kind()), until });
         }

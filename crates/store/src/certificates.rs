@@ -18,6 +18,7 @@ use zonecert_domain::plan::Plan;
 use zonecert_domain::renewal::{AriWindow, RenewalBlock};
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 
+pub(crate) use change::undeleted;
 pub use change::{Change, change_certificate, mark_deleted, record_failure, take_slot};
 pub use list::{Filter, Position, list_certificates};
 

@@ -45,6 +45,11 @@ impl StoreError {
     }
 }
 
+/// Of a change of one row: errors with [`StoreError::Stale`] when it was not there to change.
+pub(crate) fn changed_one(rows: usize) -> Result<(), StoreError> {
+    if rows == 1 { Ok(()) } else { Err(StoreError::Stale) }
+}
+
 /// How the server says that it goes down or is not up yet (SQLSTATE class 57P, which diesel does not hand on).
 const SHUTTING_DOWN: [&str; 2] = ["terminating connection", "the database system is"];
 

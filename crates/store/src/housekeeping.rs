@@ -1,4 +1,4 @@
-//! Deletes, of all tenants, what is over and known to nobody any more. Each runs without a tenant ([`crate::Store::platform`]), takes at most
+//! Deletes, of all tenants, what is over and known to nobody any more. Each runs without a tenant ([`crate::Store::autocommit`]), takes at most
 //! `batch` rows, and returns how many it has deleted.
 
 use std::time::Duration;

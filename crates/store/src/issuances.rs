@@ -15,6 +15,7 @@ use zonecert_domain::id::{AccountId, CertificateId, IssuanceId};
 use zonecert_domain::issuance::{IssuanceEvent, IssuanceProgress, IssuanceReason, IssuanceStatus, cancel_gives_up_at};
 
 use crate::accounts::AccountStatus;
+use crate::error::changed_one;
 use crate::orders::{Order, OrderRow, authorizations_of};
 use crate::renewal_schedule::reschedule_certificate;
 use crate::schema::{accounts, issuances, orders};
@@ -356,27 +357,14 @@ fn held(lease: Lease) -> _ {
     issuances::table.filter(issuances::id.eq(id)).filter(issuances::fence.eq(fence)).filter(issuances::status.eq("active"))
 }
 
-fn changed_one(rows: usize) -> Result<(), StoreError> {
-    if rows == 1 { Ok(()) } else { Err(StoreError::Stale) }
-}
-
 /// Active issuances of all tenants that are due, that nobody works on and whose job has been due for longer than `grace`, at most `batch`.
 /// Runs without a tenant.
 pub async fn list_forgotten(conn: &mut Connection, grace: Duration, batch: i32) -> Result<Vec<(AccountId, IssuanceId)>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Forgotten {
-        #[diesel(sql_type = sql_types::Uuid)]
-        account_id: Uuid,
-        #[diesel(sql_type = sql_types::Uuid)]
-        id: Uuid,
-    }
-
-    let rows: Vec<Forgotten> = sql_query("SELECT account_id, id FROM sweep_issuances(make_interval(secs => $1), $2)")
+    sql_query("SELECT account_id, id FROM sweep_issuances(make_interval(secs => $1), $2)")
         .bind::<sql_types::Double, _>(grace.as_secs_f64())
         .bind::<sql_types::Integer, _>(batch)
-        .load(conn)
-        .await?;
-    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), IssuanceId(row.id))).collect())
+        .load_ids(conn, IssuanceId)
+        .await
 }
 
 /// Sends a job for an issuance if it still needs one. Any number of sweepers send one between them.

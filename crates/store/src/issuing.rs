@@ -9,15 +9,16 @@ use uuid::Uuid;
 use zonecert_domain::certificate::{CertificateFacts, CertificateStatus, LiveIssuance, NewestVersion};
 use zonecert_domain::id::{AccountId, CertificateId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
+use zonecert_domain::moment;
 use zonecert_domain::renewal::ZoneStanding;
 
 use crate::accounts::{self, Account};
-use crate::certificates::KeyPolicy;
+use crate::certificates::{KeyPolicy, undeleted};
 use crate::events::{self, Level, NewEvent};
 use crate::issuances::database_now;
 use crate::renewal_schedule::reschedule_certificate;
 use crate::schema::{certificate_names, certificates, events as event_rows, issuances, orders, versions, zones};
-use crate::zones::ZoneMode;
+use crate::zones::{ZoneMode, zone_standing};
 use crate::{Connection, StoreError};
 
 /// The event of a certificate whose version in use has run out.
@@ -107,11 +108,7 @@ pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate:
         zone,
         zone_id: ZoneId(zone_id),
         zone_mode: ZoneMode::parse(&zone_mode).ok_or_else(|| StoreError::corrupt("zones.mode", zone_mode))?,
-        zone_standing: match (zone_status.as_str(), zone_deleted_at) {
-            (_, Some(_)) => ZoneStanding::Deleted,
-            ("verified", None) => ZoneStanding::Verified,
-            _ => ZoneStanding::Lost,
-        },
+        zone_standing: zone_standing(&zone_status, zone_deleted_at),
         names,
         environment: Environment::parse(&environment).ok_or_else(|| StoreError::corrupt("certificates.environment", environment))?,
         key_algorithm: KeyAlgorithm::parse(&key_algorithm)
@@ -228,7 +225,7 @@ async fn announce_expiry(
         level: Level::Warning,
         certificate: Some(certificate),
         details: json!({ "expires_at": over.not_after }),
-        ..NewEvent::info(EXPIRED, format!("the certificate was valid until {}", over.not_after.format("%Y-%m-%d %H:%M:%S UTC")))
+        ..NewEvent::info(EXPIRED, format!("the certificate was valid until {}", moment::shown(over.not_after)))
     };
     events::record(conn, account, event).await?;
     Ok(())
@@ -260,15 +257,6 @@ async fn record_facts(
         .execute(conn)
         .await?;
     reschedule_certificate(conn, account, certificate).await
-}
-
-#[diesel::dsl::auto_type]
-fn undeleted(account: AccountId, certificate: CertificateId) -> _ {
-    let (account, certificate): (Uuid, Uuid) = (account.0, certificate.0);
-    certificates::table
-        .filter(certificates::account_id.eq(account))
-        .filter(certificates::id.eq(certificate))
-        .filter(certificates::deleted_at.is_null())
 }
 
 /// A version that has just been stored becomes the certificate's current one, and its issuance is over.
@@ -312,16 +300,11 @@ pub async fn record_issued(
 }
 
 async fn find_current(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<Option<NewestVersion>, StoreError> {
-    let current: Option<Uuid> = certificates::table
+    let current: Option<(DateTime<Utc>, Option<DateTime<Utc>>)> = certificates::table
+        .left_join(versions::table.on(certificates::current_version_id.eq(versions::id.nullable())))
         .filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0)))
-        .select(certificates::current_version_id)
+        .select((versions::not_after, versions::revoked_at).nullable())
         .first(conn)
         .await?;
-    let Some(current) = current else { return Ok(None) };
-    let (not_after, revoked_at) = versions::table
-        .filter(versions::account_id.eq(account.0).and(versions::id.eq(current)))
-        .select((versions::not_after, versions::revoked_at))
-        .first::<(DateTime<Utc>, Option<DateTime<Utc>>)>(conn)
-        .await?;
-    Ok(Some(NewestVersion { not_after, revoked: revoked_at.is_some() }))
+    Ok(current.map(|(not_after, revoked_at)| NewestVersion { not_after, revoked: revoked_at.is_some() }))
 }

@@ -1,12 +1,9 @@
-//! Before the tenant is known: whose is this e-mail address, refresh token, or link of a mail? For [`crate::Store::platform`].
+//! Before the tenant is known: whose is this e-mail address, refresh token, or link of a mail? For [`crate::Store::autocommit`].
 //! (Whose an API token is, [`crate::api_tokens::read_usable`] finds out in the question that reads it.)
 //!
 //! These call functions of the database that see every tenant and answer with identifiers alone (`docs/adr/0003-row-level-security.md`).
 
-use diesel::OptionalExtension;
 use diesel::sql_types;
-use diesel_async::RunQueryDsl;
-use uuid::Uuid;
 use zonecert_domain::email::Email;
 use zonecert_domain::id::{AccountId, InvitationId, UserId};
 
@@ -18,31 +15,23 @@ use crate::{Connection, StoreError};
 /// Who signs in with this address, in whatever case it is written.
 pub async fn find_user(conn: &mut Connection, email: &Email) -> Result<Option<(AccountId, UserId)>, StoreError> {
     let query = sql_query("SELECT account_id, id FROM lookup_user($1)").bind::<sql_types::Text, _>(email.folded());
-    Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), UserId(found.id))))
+    Ok(query.load_ids(conn, UserId).await?.pop())
 }
 
 /// The refresh token with this SHA-256, used or not.
 pub async fn find_refresh_token(conn: &mut Connection, sha256: &[u8; 32]) -> Result<Option<(AccountId, RefreshTokenId)>, StoreError> {
     let query = sql_query("SELECT account_id, id FROM lookup_refresh_token($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
-    Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), RefreshTokenId(found.id))))
+    Ok(query.load_ids(conn, RefreshTokenId).await?.pop())
 }
 
 /// The token of a mail with this SHA-256, usable or not.
 pub async fn find_email_token(conn: &mut Connection, sha256: &[u8; 32]) -> Result<Option<(AccountId, EmailTokenId)>, StoreError> {
     let query = sql_query("SELECT account_id, id FROM lookup_email_token($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
-    Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), EmailTokenId(found.id))))
+    Ok(query.load_ids(conn, EmailTokenId).await?.pop())
 }
 
 /// The invitation whose token has this SHA-256, open or not.
 pub async fn find_invitation(conn: &mut Connection, sha256: &[u8; 32]) -> Result<Option<(AccountId, InvitationId)>, StoreError> {
     let query = sql_query("SELECT account_id, id FROM lookup_invitation($1)").bind::<sql_types::Bytea, _>(&sha256[..]);
-    Ok(query.get_result::<Found>(conn).await.optional()?.map(|found| (AccountId(found.account_id), InvitationId(found.id))))
-}
-
-#[derive(diesel::QueryableByName)]
-struct Found {
-    #[diesel(sql_type = sql_types::Uuid)]
-    account_id: Uuid,
-    #[diesel(sql_type = sql_types::Uuid)]
-    id: Uuid,
+    Ok(query.load_ids(conn, InvitationId).await?.pop())
 }

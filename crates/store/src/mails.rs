@@ -163,19 +163,11 @@ pub async fn record_failure(conn: &mut Connection, account: AccountId, mail: &Cl
 
 /// Mails of any tenant that have been due for longer than `grace`, which nobody has come by for.
 pub async fn list_forgotten(conn: &mut Connection, grace: Duration, batch: i32) -> Result<Vec<(AccountId, MailId)>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = sql_types::Uuid)]
-        account_id: Uuid,
-        #[diesel(sql_type = sql_types::Uuid)]
-        id: Uuid,
-    }
-    let rows = sql_query("SELECT account_id, id FROM sweep_mails(make_interval(secs => $1), $2)")
+    sql_query("SELECT account_id, id FROM sweep_mails(make_interval(secs => $1), $2)")
         .bind::<sql_types::Double, _>(grace.as_secs_f64())
         .bind::<sql_types::Integer, _>(batch)
-        .load::<Row>(conn)
-        .await?;
-    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), MailId(row.id))).collect())
+        .load_ids(conn, MailId)
+        .await
 }
 
 /// Sends another job for a mail whose job got lost. Any number of sweepers send one a minute between them.

@@ -66,22 +66,13 @@ pub(crate) async fn step_down(conn: &mut Connection) -> Result<(), StoreError> {
 }
 
 async fn list(conn: &mut Connection, current: &str, after: Option<Uuid>) -> Result<Vec<(AccountId, Uuid)>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = sql_types::Uuid)]
-        account_id: Uuid,
-        #[diesel(sql_type = sql_types::Uuid)]
-        id: Uuid,
-    }
-
     step_down(conn).await?;
-    let rows: Vec<Row> = sql_query("SELECT account_id, id FROM sweep_data_keys($1, $2, $3)")
+    sql_query("SELECT account_id, id FROM sweep_data_keys($1, $2, $3)")
         .bind::<sql_types::Text, _>(current)
         .bind::<sql_types::Nullable<sql_types::Uuid>, _>(after)
         .bind::<sql_types::Integer, _>(BATCH)
-        .load(conn)
-        .await?;
-    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), row.id)).collect())
+        .load_ids(conn, |id| id)
+        .await
 }
 
 async fn list_platform(conn: &mut Connection, current: &str) -> Result<Vec<Uuid>, StoreError> {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use zonecert_domain::id::{AccountId, AuthorizationId, CertificateId, IssuanceId, KeyVersionId, OrderId};
 use zonecert_domain::order::{OrderEvent, OrderProgress, OrderStatus};
 
+use crate::error::changed_one;
 use crate::schema::{authorizations, orders};
 use crate::{Connection, StoreError};
 
@@ -131,7 +132,7 @@ pub async fn insert_order(conn: &mut Connection, account: AccountId, new: &NewOr
 pub async fn forget_replaces(conn: &mut Connection, account: AccountId, order: OrderId) -> Result<(), StoreError> {
     let intended = orders::account_id.eq(account.0).and(orders::id.eq(order.0)).and(orders::status.eq(OrderStatus::Intended.as_str()));
     let changed = diesel::update(orders::table.filter(intended)).set(orders::replaces.eq(None::<String>)).execute(conn).await?;
-    if changed == 1 { Ok(()) } else { Err(StoreError::Stale) }
+    changed_one(changed)
 }
 
 /// A row of `orders`, as far as steps depend on it.
@@ -261,7 +262,7 @@ pub async fn record_poll(conn: &mut Connection, account: AccountId, order: &Orde
     .set((orders::polls.eq(orders::polls + 1), orders::next_poll_at.eq(next_poll_at)))
     .execute(conn)
     .await?;
-    if changed == 1 { Ok(()) } else { Err(StoreError::Stale) }
+    changed_one(changed)
 }
 
 /// An authorization as the CA shows it, to be put on record.

@@ -10,6 +10,7 @@ use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::id::{AccountId, CertificateId, IssuanceId};
 use zonecert_domain::plan_change::HeldCertificate;
 
+use crate::renewal_schedule::HAS_WILDCARD;
 use crate::schema::{certificates, issuances};
 use crate::{Connection, StoreError, issuances as issuing};
 
@@ -17,9 +18,7 @@ use crate::{Connection, StoreError, issuances as issuing};
 pub async fn list_held(conn: &mut Connection, account: AccountId) -> Result<Vec<HeldCertificate>, StoreError> {
     type Row = (Uuid, String, String, String, bool, bool, Option<DateTime<Utc>>);
 
-    let wildcard = sql::<Bool>(
-        "EXISTS (SELECT FROM certificate_names WHERE certificate_names.certificate_id = certificates.id AND left(certificate_names.name, 2) = '*.')",
-    );
+    let wildcard = sql::<Bool>(HAS_WILDCARD);
     let rows = certificates::table
         .filter(certificates::account_id.eq(account.0).and(certificates::deleted_at.is_null()).and(certificates::source.eq("managed")))
         .order((certificates::created_at, certificates::id))

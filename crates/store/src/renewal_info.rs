@@ -8,6 +8,7 @@ use diesel_async::RunQueryDsl;
 use serde_json::json;
 use uuid::Uuid;
 use zonecert_domain::id::{AccountId, CertificateId, VersionId};
+use zonecert_domain::moment;
 use zonecert_domain::renewal::{AriWindow, renewal_moment};
 use zonecert_domain::renewal_info::is_notable_move;
 
@@ -123,7 +124,7 @@ pub async fn record_said(
                 "before": before, "after": after, "explanation_url": said.explanation_url,
                 "window": said.window.map(|window| json!({ "start": window.start, "end": window.end })),
             }),
-            ..NewEvent::info("renewal_moved", format!("the CA suggests to renew at {}", after.format("%Y-%m-%d %H:%M:%S UTC")))
+            ..NewEvent::info("renewal_moved", format!("the CA suggests to renew at {}", moment::shown(after)))
         };
         events::record(conn, account, event).await?;
     }

@@ -13,12 +13,13 @@ use serde_json::json;
 use uuid::Uuid;
 use zonecert_domain::id::{AccountId, CertificateId, ZoneId};
 use zonecert_domain::plan::{Plan, PlanLimits};
-use zonecert_domain::renewal::{AriWindow, RenewalBlock, RenewalFacts, RenewalSchedule, Standing, ZoneStanding, block, schedule};
+use zonecert_domain::renewal::{AriWindow, RenewalBlock, RenewalFacts, RenewalSchedule, Standing, block, schedule};
 
 use crate::accounts::AccountStatus;
 use crate::events::{self, Level, NewEvent};
-use crate::issuances::database_now;
+use crate::issuances::clock_timestamp;
 use crate::schema::{accounts, certificates, versions, zones};
+use crate::zones::zone_standing;
 use crate::{Connection, StoreError};
 
 /// Stores anew when this certificate renews.
@@ -38,11 +39,13 @@ pub async fn reschedule_account(conn: &mut Connection, account: AccountId) -> Re
 
 /// What stands in the way of a renewal of this certificate now; nothing for one that was deleted.
 pub async fn find_block(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<Option<RenewalBlock>, StoreError> {
-    let terms = get_terms(conn, account).await?;
-    let now = database_now(conn).await?;
+    let (terms, now) = get_terms(conn, account).await?;
     let row = load(conn, account, Which::Certificate(certificate)).await?.pop();
     Ok(row.and_then(|row| block(&row.facts(&terms), now)))
 }
+
+/// Whether a certificate has a wildcard among its names, in a query of `certificates`.
+pub(crate) const HAS_WILDCARD: &str = "EXISTS (SELECT FROM certificate_names WHERE certificate_names.certificate_id = certificates.id AND left(certificate_names.name, 2) = '*.')";
 
 #[derive(Clone, Copy)]
 enum Which {
@@ -77,11 +80,7 @@ type Terms = (Standing, PlanLimits);
 
 impl Row {
     fn facts(&self, (standing, limits): &Terms) -> RenewalFacts {
-        let zone = match (self.zone_status.as_str(), self.zone_deleted_at) {
-            (_, Some(_)) => ZoneStanding::Deleted,
-            ("verified", None) => ZoneStanding::Verified,
-            _ => ZoneStanding::Lost,
-        };
+        let zone = zone_standing(&self.zone_status, self.zone_deleted_at);
         RenewalFacts {
             wished: self.wished,
             in_plan: limits.renews(self.has_wildcard),
@@ -104,8 +103,7 @@ impl Row {
 }
 
 async fn reschedule(conn: &mut Connection, account: AccountId, which: Which) -> Result<(), StoreError> {
-    let terms = get_terms(conn, account).await?;
-    let now = database_now(conn).await?;
+    let (terms, now) = get_terms(conn, account).await?;
     for row in load(conn, account, which).await? {
         let schedule = schedule(&row.facts(&terms), now);
         if row.is(&schedule) {
@@ -141,11 +139,12 @@ async fn record_block(conn: &mut Connection, account: AccountId, row: &Row, sche
     events::record(conn, account, NewEvent { certificate: Some(CertificateId(row.id)), ..event }).await.map(drop)
 }
 
-async fn get_terms(conn: &mut Connection, account: AccountId) -> Result<Terms, StoreError> {
-    let (plan, status, suspended_at) = accounts::table
+/// The terms, and the database's clock.
+async fn get_terms(conn: &mut Connection, account: AccountId) -> Result<(Terms, DateTime<Utc>), StoreError> {
+    let (plan, status, suspended_at, now) = accounts::table
         .filter(accounts::id.eq(account.0))
-        .select((accounts::plan, accounts::status, accounts::suspended_at))
-        .first::<(String, String, Option<DateTime<Utc>>)>(conn)
+        .select((accounts::plan, accounts::status, accounts::suspended_at, clock_timestamp()))
+        .first::<(String, String, Option<DateTime<Utc>>, DateTime<Utc>)>(conn)
         .await?;
     let plan = Plan::parse(&plan).ok_or_else(|| StoreError::corrupt("accounts.plan", plan))?;
     let standing = match (AccountStatus::parse(&status), suspended_at) {
@@ -154,7 +153,7 @@ async fn get_terms(conn: &mut Connection, account: AccountId) -> Result<Terms, S
         (Some(AccountStatus::SuspendedAbuse), _) => Standing::Abusive,
         _ => return Err(StoreError::corrupt("accounts.status", status)),
     };
-    Ok((standing, plan.limits()))
+    Ok(((standing, plan.limits()), now))
 }
 
 /// Managed certificates that were not deleted.
@@ -169,9 +168,7 @@ async fn load(conn: &mut Connection, account: AccountId, which: Which) -> Result
         "(SELECT versions.created_at FROM orders JOIN issuances ON issuances.id = orders.issuance_id
           WHERE orders.id = versions.order_id AND issuances.reason = 'renewal')",
     );
-    let has_wildcard = sql::<Bool>(
-        "EXISTS (SELECT FROM certificate_names WHERE certificate_names.certificate_id = certificates.id AND left(certificate_names.name, 2) = '*.')",
-    );
+    let has_wildcard = sql::<Bool>(HAS_WILDCARD);
     let mut query = certificates::table
         .inner_join(zones::table.on(zones::account_id.eq(certificates::account_id).and(zones::id.nullable().eq(certificates::zone_id))))
         .left_join(versions::table.on(certificates::current_version_id.eq(versions::id.nullable())))

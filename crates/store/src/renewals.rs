@@ -8,7 +8,6 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use serde_json::json;
-use uuid::Uuid;
 use zonecert_domain::id::{AccountId, CertificateId, IssuanceId};
 use zonecert_domain::issuance::{IssuanceReason, give_up_at};
 
@@ -33,13 +32,13 @@ pub(crate) async fn claim(
     batch: i32,
 ) -> Result<Vec<(AccountId, CertificateId)>, StoreError> {
     let query = sql_query(sweep).bind::<sql_types::Double, _>(put_off.as_secs_f64()).bind::<sql_types::Integer, _>(batch);
-    Ok(query.load::<Found>(conn).await?.into_iter().map(Found::ids).collect())
+    query.load_ids(conn, CertificateId).await
 }
 
 /// At most `batch` certificates of all tenants that are `issued` and past their end, the longest first. Runs without a tenant.
 pub async fn list_expired(conn: &mut Connection, batch: i32) -> Result<Vec<(AccountId, CertificateId)>, StoreError> {
     let query = sql_query("SELECT account_id, id FROM sweep_expired_certificates($1)").bind::<sql_types::Integer, _>(batch);
-    Ok(query.load::<Found>(conn).await?.into_iter().map(Found::ids).collect())
+    query.load_ids(conn, CertificateId).await
 }
 
 /// Whether a certificate renews by itself, as it stands.
@@ -48,20 +47,6 @@ pub async fn renews(conn: &mut Connection, account: AccountId, certificate: Cert
         .filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0)).and(certificates::deleted_at.is_null()))
         .filter(certificates::next_renewal_at.is_not_null());
     Ok(diesel::select(exists(renewing)).get_result(conn).await?)
-}
-
-#[derive(QueryableByName)]
-struct Found {
-    #[diesel(sql_type = sql_types::Uuid)]
-    account_id: Uuid,
-    #[diesel(sql_type = sql_types::Uuid)]
-    id: Uuid,
-}
-
-impl Found {
-    fn ids(self) -> (AccountId, CertificateId) {
-        (AccountId(self.account_id), CertificateId(self.id))
-    }
 }
 
 /// Begins a renewal if it is due by what stands now: the schedule is made anew, since plan, standing, zone or wish may not be what they were

@@ -17,6 +17,7 @@ use zonecert_domain::id::{AccountId, CertificateId, KeyVersionId, OrderId, Revoc
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 use zonecert_pki::chain::CertificateChain;
 
+use crate::error::changed_one;
 use crate::events::{self, NewEvent};
 use crate::schema::{orders, revocations, versions};
 use crate::statement::sql_query;
@@ -346,17 +347,8 @@ pub async fn record_end(
 
 /// Active revocations of all tenants whose time has come, at most `batch`. Runs without a tenant.
 pub async fn list_due(conn: &mut Connection, batch: i32) -> Result<Vec<(AccountId, RevocationId)>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Due {
-        #[diesel(sql_type = sql_types::Uuid)]
-        account_id: Uuid,
-        #[diesel(sql_type = sql_types::Uuid)]
-        id: Uuid,
-    }
-
-    let rows: Vec<Due> =
-        sql_query("SELECT account_id, id FROM sweep_revocations($1)").bind::<sql_types::Integer, _>(batch).load(conn).await?;
-    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), RevocationId(row.id))).collect())
+    let query = sql_query("SELECT account_id, id FROM sweep_revocations($1)").bind::<sql_types::Integer, _>(batch);
+    query.load_ids(conn, RevocationId).await
 }
 
 /// Sends a job for a revocation that has been due for longer than `grace` without anybody claiming it. Any number of sweepers send one between them:
@@ -405,10 +397,6 @@ fn claimed(account: AccountId, claim: &Claim) -> _ {
         .filter(revocations::id.eq(id))
         .filter(revocations::status.eq("active"))
         .filter(revocations::attempts.eq(attempts))
-}
-
-fn changed_one(rows: usize) -> Result<(), StoreError> {
-    if rows == 1 { Ok(()) } else { Err(StoreError::Stale) }
 }
 
 fn read_reason(number: i32) -> Result<RevocationReason, StoreError> {

@@ -4,7 +4,12 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, BoxedSqlQuery, Query, QueryFragment, QueryId, SqlQuery};
 use diesel::serialize::ToSql;
-use diesel::sql_types::{HasSqlType, Untyped};
+use diesel::sql_types::{self, HasSqlType, Untyped};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+use zonecert_domain::id::AccountId;
+
+use crate::{Connection, StoreError};
 
 /// A statement of [`sql_query`].
 pub(crate) struct Statement<'a>(BoxedSqlQuery<'a, Pg, SqlQuery>);
@@ -23,6 +28,22 @@ impl<'a> Statement<'a> {
         ST: Send + 'a,
     {
         Self(self.0.bind::<ST, Value>(value))
+    }
+}
+
+impl Statement<'_> {
+    /// The rows of a statement that answers with whose something is and which it is: `account_id` and `id`.
+    pub(crate) async fn load_ids<I>(self, conn: &mut Connection, id: fn(Uuid) -> I) -> Result<Vec<(AccountId, I)>, StoreError> {
+        #[derive(QueryableByName)]
+        struct Ids {
+            #[diesel(sql_type = sql_types::Uuid)]
+            account_id: Uuid,
+            #[diesel(sql_type = sql_types::Uuid)]
+            id: Uuid,
+        }
+
+        let rows: Vec<Ids> = self.load(conn).await?;
+        Ok(rows.into_iter().map(|row| (AccountId(row.account_id), id(row.id))).collect())
     }
 }
 

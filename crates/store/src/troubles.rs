@@ -10,7 +10,7 @@ use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use uuid::Uuid;
-use zonecert_domain::id::{AccountId, CertificateId, IssuanceId};
+use zonecert_domain::id::{AccountId, IssuanceId};
 
 use crate::schema::{certificates, issuances, orders};
 use crate::statement::sql_query;
@@ -55,25 +55,16 @@ pub enum Trouble {
 
 /// Issuances of all tenants that are worth a look, at most `batch`: stuck ones the oldest first, failed ones the newest first. Runs without a tenant.
 pub async fn list_troubled(conn: &mut Connection, trouble: Trouble, batch: i32) -> Result<Vec<(AccountId, IssuanceId)>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = sql_types::Uuid)]
-        account_id: Uuid,
-        #[diesel(sql_type = sql_types::Uuid)]
-        id: Uuid,
-    }
-
     let (over, age) = match trouble {
         Trouble::Stuck(age) => (false, age),
         Trouble::Failed => (true, Duration::ZERO),
     };
-    let rows: Vec<Row> = sql_query("SELECT account_id, id FROM sweep_troubled_issuances($1, make_interval(secs => $2), $3)")
+    sql_query("SELECT account_id, id FROM sweep_troubled_issuances($1, make_interval(secs => $2), $3)")
         .bind::<sql_types::Bool, _>(over)
         .bind::<sql_types::Double, _>(age.as_secs_f64())
         .bind::<sql_types::Integer, _>(batch)
-        .load(conn)
-        .await?;
-    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), IssuanceId(row.id))).collect())
+        .load_ids(conn, IssuanceId)
+        .await
 }
 
 /// Whose an issuance or a certificate is. Runs without a tenant.
@@ -151,20 +142,4 @@ pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: Issuanc
         .first(conn)
         .await?;
     Ok(seen)
-}
-
-/// The newest issuance of a certificate.
-pub async fn find_newest_issuance(
-    conn: &mut Connection,
-    account: AccountId,
-    certificate: CertificateId,
-) -> Result<Option<IssuanceId>, StoreError> {
-    let newest: Option<Uuid> = issuances::table
-        .filter(issuances::account_id.eq(account.0).and(issuances::certificate_id.eq(certificate.0)))
-        .order(issuances::created_at.desc())
-        .select(issuances::id)
-        .first(conn)
-        .await
-        .optional()?;
-    Ok(newest.map(IssuanceId))
 }

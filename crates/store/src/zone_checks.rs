@@ -10,10 +10,10 @@ use diesel::pg::data_types::PgInterval;
 use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
-use uuid::Uuid;
 use zonecert_domain::id::{AccountId, ZoneId};
 use zonecert_domain::zone_name::ZoneName;
 
+use crate::error::changed_one;
 use crate::schema::zones;
 use crate::statement::sql_query;
 use crate::zone_projections::request_projection;
@@ -42,21 +42,12 @@ pub struct ZoneCheck {
 /// Takes zones that are due, of all tenants, at most `batch`: nobody else gets them for `put_off`, after which one that nothing was recorded of is due
 /// again. Runs without a tenant.
 pub async fn take_due(conn: &mut Connection, put_off: Duration, batch: i32) -> Result<Vec<(AccountId, ZoneId)>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Due {
-        #[diesel(sql_type = sql_types::Uuid)]
-        account_id: Uuid,
-        #[diesel(sql_type = sql_types::Uuid)]
-        id: Uuid,
-    }
-
     let put_off = PgInterval::from_microseconds(i64::try_from(put_off.as_micros()).unwrap_or(i64::MAX));
-    let due: Vec<Due> = sql_query("SELECT account_id, id FROM sweep_due_zone_checks($1, $2)")
+    sql_query("SELECT account_id, id FROM sweep_due_zone_checks($1, $2)")
         .bind::<sql_types::Interval, _>(put_off)
         .bind::<sql_types::Integer, _>(batch)
-        .load(conn)
-        .await?;
-    Ok(due.into_iter().map(|due| (AccountId(due.account_id), ZoneId(due.id))).collect())
+        .load_ids(conn, ZoneId)
+        .await
 }
 
 /// The zone, if it is verified or lost; not one that waits for its first proof or was deleted.
@@ -101,7 +92,7 @@ pub async fn record_check(
         ))
         .execute(conn)
         .await?;
-    done(recorded)
+    changed_one(recorded)
 }
 
 /// Records that control is no longer proven. The certificates of the zone do not renew any more; they stay downloadable, and what the zone holds in
@@ -119,7 +110,7 @@ pub async fn mark_lost(conn: &mut Connection, check: &ZoneCheck, next_check_at: 
         ))
         .execute(conn)
         .await?;
-    done(marked)?;
+    changed_one(marked)?;
     renewal_schedule::reschedule_zone(conn, check.account, check.zone).await
 }
 
@@ -141,7 +132,7 @@ pub async fn mark_regained(conn: &mut Connection, check: &ZoneCheck, next_check_
         ))
         .execute(conn)
         .await?;
-    done(marked)?;
+    changed_one(marked)?;
     if check.mode == ZoneMode::Hosted {
         request_projection(conn, check.name.as_str()).await?;
     }
@@ -154,8 +145,4 @@ fn status(check: &ZoneCheck) -> ZoneStatus {
 
 fn count(checks: u32) -> i32 {
     i32::try_from(checks).unwrap_or(i32::MAX)
-}
-
-fn done(rows: usize) -> Result<(), StoreError> {
-    if rows == 1 { Ok(()) } else { Err(StoreError::Stale) }
 }

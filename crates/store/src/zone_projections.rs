@@ -12,6 +12,7 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 
+use crate::error::changed_one;
 use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
@@ -174,7 +175,7 @@ pub async fn renew_lease(conn: &mut Connection, lease: &ZoneLease, ttl: Duration
     .bind::<sql_types::Double, _>(ttl.as_secs_f64())
     .execute(conn)
     .await?;
-    held(renewed)
+    changed_one(renewed)
 }
 
 /// Gives the lease back, so that nobody has to wait for its end. [`record_failure`] does so too.
@@ -186,7 +187,7 @@ pub async fn release_lease(conn: &mut Connection, lease: &ZoneLease) -> Result<(
     .bind::<sql_types::BigInt, _>(lease.fence)
     .execute(conn)
     .await?;
-    held(released)
+    changed_one(released)
 }
 
 /// Records whether the zone in `PowerDNS` is one that we are about to make, or one that is somebody else's.
@@ -197,7 +198,7 @@ pub async fn record_created_by_us(conn: &mut Connection, lease: &ZoneLease, crea
         .bind::<sql_types::Bool, _>(created_by_us)
         .execute(conn)
         .await?;
-    held(recorded)
+    changed_one(recorded)
 }
 
 /// Records that the zone was seen to hold what it should hold at `generation`, but for what `PowerDNS` will not have, which is named in `remark`. Returns
@@ -243,7 +244,7 @@ pub async fn record_failure(conn: &mut Connection, lease: &ZoneLease, error: &st
     .bind::<sql_types::Text, _>(error)
     .execute(conn)
     .await?;
-    held(recorded)?;
+    changed_one(recorded)?;
     sql_query(format!(
         "WITH woken AS (
              UPDATE zone_projections
@@ -299,7 +300,3 @@ const FORGOTTEN: &str = "projected_generation < generation AND next_wake_at <= n
 /// no earlier job swallows it.
 const ENQUEUE: &str =
     "SELECT enqueue_job('project', jsonb_build_object('dns_zone', dns_zone), dns_zone || ':' || wake_seq, woken_at) FROM woken";
-
-fn held(rows: usize) -> Result<(), StoreError> {
-    if rows == 1 { Ok(()) } else { Err(StoreError::Stale) }
-}

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zonecert_domain::id::{AccountId, ZoneId};
+use zonecert_domain::renewal::ZoneStanding;
 use zonecert_domain::zone_check;
 pub use zonecert_domain::zone_mode::ZoneMode;
 use zonecert_domain::zone_name::ZoneName;
@@ -47,6 +48,15 @@ impl ZoneStatus {
     /// Reads the name that [`Self::as_str`] writes.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+/// What a zone's row means to a renewal.
+pub(crate) fn zone_standing(status: &str, deleted_at: Option<DateTime<Utc>>) -> ZoneStanding {
+    match (status, deleted_at) {
+        (_, Some(_)) => ZoneStanding::Deleted,
+        ("verified", None) => ZoneStanding::Verified,
+        _ => ZoneStanding::Lost,
     }
 }
 

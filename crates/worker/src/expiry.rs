@@ -8,7 +8,7 @@ use crate::worker::Worker;
 /// Marks what has expired.
 pub(crate) async fn look(worker: &Worker) -> Result<(), StoreError> {
     while !worker.is_stopping() {
-        let expired = worker.store.platform(async |conn| renewals::list_expired(conn, BATCH).await).await?;
+        let expired = worker.store.autocommit(async |conn| renewals::list_expired(conn, BATCH).await).await?;
         let (found, mut marked) = (expired.len(), 0);
         for (account, certificate) in expired {
             let record = async |conn: &mut Connection| {

@@ -68,7 +68,7 @@ pub(crate) async fn take(worker: &Worker, algorithm: KeyAlgorithm) -> Option<Pri
 }
 
 async fn is_short(worker: &Worker) -> Result<bool, StoreError> {
-    let there = worker.store.platform(async |conn| key_stock::count(conn, STOCKED).await).await?;
+    let there = worker.store.autocommit(async |conn| key_stock::count(conn, STOCKED).await).await?;
     Ok(usize::try_from(there).unwrap_or_default() < worker.settings.key_stock.size)
 }
 

@@ -19,7 +19,7 @@ pub(crate) async fn run(worker: &Worker) {
         let in_hand = i32::try_from(worker.issuances_in_hand()).unwrap_or(i32::MAX);
         let drained = worker.is_draining() && !worker.metrics.is_taking_jobs();
         let shown = async |conn: &mut Connection| workers::show(conn, &worker.name, (VERSION, host.as_str()), in_hand, drained).await;
-        match worker.store.platform(shown).await {
+        match worker.store.autocommit(shown).await {
             Ok(drain) => worker.drain(drain),
             Err(error) => tracing::debug!(%error, "the worker could not show itself"),
         }
@@ -29,7 +29,7 @@ pub(crate) async fn run(worker: &Worker) {
 
 /// The worker has stopped: nobody looks for it any more.
 pub(crate) async fn leave(worker: &Worker) {
-    if let Err(error) = worker.store.platform(async |conn| workers::forget(conn, &worker.name).await).await {
+    if let Err(error) = worker.store.autocommit(async |conn| workers::forget(conn, &worker.name).await).await {
         tracing::debug!(%error, "the worker could not be taken off the list; it is forgotten when it has not been seen for long");
     }
 }

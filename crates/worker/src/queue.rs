@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use apalis::layers::WorkerBuilderExt;
 use apalis::prelude::{BackendExt, BoxDynError, Data, Monitor, WorkerBuilder};
 use apalis_postgres::{Config, PgPool, PostgresStorage};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use serde_json::Value;
 use sqlx::postgres::PgPoolOptions;
 use tracing::Instrument;
@@ -105,11 +107,12 @@ pub(crate) async fn run(worker: Arc<Worker>, queue_url: &str) -> Result<(), Work
         PgPoolOptions::new().max_connections(connections).connect_lazy(queue_url).map_err(|error| WorkerError::Queue(error.to_string()))?;
     let listener = Listener::spawn(pool.clone());
     let failures = Arc::new(Mutex::new(Failures::default()));
+    let stopped = stopped(Arc::clone(&worker)).boxed().shared();
     let mut rounds = 0;
     let ended = loop {
         rounds += 1;
         worker.metrics.takes_jobs(true);
-        let ended = take_jobs(&worker, &pool, &listener, &failures, rounds).await;
+        let ended = take_jobs(&worker, &pool, &listener, (&failures, stopped.clone()), rounds).await;
         worker.metrics.takes_jobs(false);
         if worker.is_stopping() || ended.is_err() {
             break ended;
@@ -122,7 +125,7 @@ pub(crate) async fn run(worker: Arc<Worker>, queue_url: &str) -> Result<(), Work
     };
     listener.stop();
     if worker.is_stopping() {
-        end_what_is_in_hand(&worker).await;
+        stopped.await;
     }
     hand_back(&pool, &worker.name).await;
     pool.close().await;
@@ -132,10 +135,11 @@ pub(crate) async fn run(worker: Arc<Worker>, queue_url: &str) -> Result<(), Work
     Err(WorkerError::Queue(ended.err().unwrap_or_default()))
 }
 
-/// Lets issuances come to the end of their step that go on without the loop that took them.
-async fn end_what_is_in_hand(worker: &Worker) {
+/// After the worker was told to stop: until every job has ended, with the queue or without it, or the grace is over.
+async fn stopped(worker: Arc<Worker>) {
+    worker.told_to_stop().await;
     let ended = async {
-        while worker.issuances_in_hand() > 0 {
+        while worker.jobs_under_way() > 0 {
             crate::wait::pause(LOOK_AT_HANDS).await;
         }
     };
@@ -149,23 +153,14 @@ async fn take_jobs(
     worker: &Arc<Worker>,
     pool: &PgPool,
     listener: &Listener,
-    failures: &Arc<Mutex<Failures>>,
+    (failures, stopped): (&Arc<Mutex<Failures>>, Shared<BoxFuture<'static, ()>>),
     round: usize,
 ) -> Result<(), String> {
     let (failures, failed_loops) = (Arc::clone(failures), worker.metrics.queue_failures());
     // A drain takes as long as it takes; a stop has its grace.
-    let stopping = Arc::clone(worker);
     let out_of_time = async move {
-        stopping.told_to_stop().await;
-        let ended = async {
-            while Arc::strong_count(&stopping.jobs) > 1 {
-                crate::wait::pause(LOOK_AT_HANDS).await;
-            }
-            crate::wait::pause(NOTE_WITHIN).await;
-        };
-        if tokio::time::timeout(stopping.settings.stop_grace, ended).await.is_err() {
-            tracing::warn!("the grace is over: what is under way is left to others");
-        }
+        stopped.await;
+        crate::wait::pause(NOTE_WITHIN).await;
     };
     let monitor = Monitor::new().with_terminator(out_of_time).should_restart(move |loop_, error| {
         let failed = failures.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now());

@@ -20,7 +20,7 @@ const AT_ONCE: usize = 8;
 /// Asks about all that is due.
 pub(crate) async fn look(worker: &Worker) -> Result<(), StoreError> {
     while !worker.is_stopping() {
-        let due = worker.store.platform(async |conn| renewal_info::claim_due(conn, CLAIM, BATCH).await).await?;
+        let due = worker.store.autocommit(async |conn| renewal_info::claim_due(conn, CLAIM, BATCH).await).await?;
         let last = due.len() < BATCH.unsigned_abs() as usize;
         let questions = stream::iter(due).for_each_concurrent(AT_ONCE, |(account, certificate)| async move {
             if let Err(error) = ask(worker, account, certificate).await {

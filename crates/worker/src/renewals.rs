@@ -18,7 +18,7 @@ const AT_ONCE: usize = 4;
 /// Begins the renewals that are due.
 pub(crate) async fn look(worker: &Worker) -> Result<(), StoreError> {
     while !worker.is_stopping() {
-        let due = worker.store.platform(async |conn| renewals::claim_due(conn, CLAIM, BATCH).await).await?;
+        let due = worker.store.autocommit(async |conn| renewals::claim_due(conn, CLAIM, BATCH).await).await?;
         let last = due.len() < BATCH.unsigned_abs() as usize;
         stream::iter(due).for_each_concurrent(AT_ONCE, |(account, certificate)| begin(worker, account, certificate)).await;
         if last {

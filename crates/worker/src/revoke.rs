@@ -9,6 +9,7 @@ use serde_json::json;
 use tracing::Instrument;
 use zonecert_domain::failure::{Actor, Failure, FailureCode};
 use zonecert_domain::id::{AccountId, RevocationId};
+use zonecert_domain::moment;
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus, Verdict, after_failure};
 use zonecert_pki::PrivateKey;
 use zonecert_store::events::{self, Level, NewEvent};
@@ -139,7 +140,7 @@ impl Attempt<'_> {
             .store
             .tenant_write(account, async |conn| {
                 revocations::record_trouble(conn, account, claim, describe(failure), next_attempt_at).await?;
-                let message = format!("{}; the CA is asked again at {}", failure.detail(), next_attempt_at.format("%Y-%m-%d %H:%M:%S UTC"));
+                let message = format!("{}; the CA is asked again at {}", failure.detail(), moment::shown(next_attempt_at));
                 let event = NewEvent { details: describe(failure), ..self.event(Level::Warning, "revocation_attempt_failed", message) };
                 events::record(conn, account, event).await.map(drop)
             })

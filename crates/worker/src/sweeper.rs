@@ -43,28 +43,28 @@ pub async fn run(worker: &Worker) {
 
 /// One sweep over all tenants.
 pub async fn sweep(worker: &Worker) -> Result<(), StoreError> {
-    let forgotten = worker.store.platform(async |conn| issuances::list_forgotten(conn, GRACE, BATCH).await).await?;
+    let forgotten = worker.store.autocommit(async |conn| issuances::list_forgotten(conn, GRACE, BATCH).await).await?;
     for (account, issuance) in forgotten {
         if worker.store.tenant(account, async |conn| issuances::wake_forgotten(conn, issuance, GRACE).await).await? {
             worker.metrics.found(Finding::Issuance);
             tracing::warn!(%account, %issuance, "woke an issuance that nobody was working on");
         }
     }
-    let zones = worker.store.platform(async |conn| zone_projections::list_forgotten(conn, GRACE, BATCH).await).await?;
+    let zones = worker.store.autocommit(async |conn| zone_projections::list_forgotten(conn, GRACE, BATCH).await).await?;
     for zone in zones {
-        if worker.store.platform(async |conn| zone_projections::wake_forgotten(conn, &zone, GRACE).await).await? {
+        if worker.store.autocommit(async |conn| zone_projections::wake_forgotten(conn, &zone, GRACE).await).await? {
             worker.metrics.found(Finding::Zone);
             tracing::warn!(zone, "woke a zone whose records were not through");
         }
     }
-    let revocations = worker.store.platform(async |conn| revocations::list_due(conn, BATCH).await).await?;
+    let revocations = worker.store.autocommit(async |conn| revocations::list_due(conn, BATCH).await).await?;
     for (account, revocation) in revocations {
         if worker.store.tenant(account, async |conn| revocations::wake_forgotten(conn, revocation, GRACE).await).await? {
             worker.metrics.found(Finding::Revocation);
             tracing::warn!(%account, %revocation, "woke a revocation that nobody was working on");
         }
     }
-    let ended = worker.store.platform(async |conn| ended_accounts::list_ended(conn, BATCH).await).await?;
+    let ended = worker.store.autocommit(async |conn| ended_accounts::list_ended(conn, BATCH).await).await?;
     for account in ended {
         // An account that cannot be ended must not keep the others from it.
         match worker.store.tenant_write(account, async |conn| ended_accounts::end_account(conn, account).await).await {
@@ -77,7 +77,7 @@ pub async fn sweep(worker: &Worker) -> Result<(), StoreError> {
         }
     }
     if worker.mailer.is_some() {
-        let mails = worker.store.platform(async |conn| mails::list_forgotten(conn, GRACE, BATCH).await).await?;
+        let mails = worker.store.autocommit(async |conn| mails::list_forgotten(conn, GRACE, BATCH).await).await?;
         for (account, mail) in mails {
             worker.store.tenant(account, async |conn| mails::wake_forgotten(conn, account, mail).await).await?;
             worker.metrics.found(Finding::Mail);
@@ -88,19 +88,19 @@ pub async fn sweep(worker: &Worker) -> Result<(), StoreError> {
     if purged > 0 {
         tracing::debug!(purged, "cleared finished jobs");
     }
-    worker.store.platform(async |conn| ca_budget::purge(conn, ca_budget::KEEP, BATCH).await).await?;
-    worker.store.platform(async |conn| ca_pauses::purge(conn).await).await?;
-    let forgotten = worker.store.platform(async |conn| idempotency_keys::purge(conn, KEEP_ANSWERS, BATCH).await).await?;
+    worker.store.autocommit(async |conn| ca_budget::purge(conn, ca_budget::KEEP, BATCH).await).await?;
+    worker.store.autocommit(async |conn| ca_pauses::purge(conn).await).await?;
+    let forgotten = worker.store.autocommit(async |conn| idempotency_keys::purge(conn, KEEP_ANSWERS, BATCH).await).await?;
     if forgotten > 0 {
         tracing::debug!(forgotten, "forgot answers to idempotency keys");
     }
-    let purged = worker.store.platform(async |conn| sign_in_failures::purge(conn, KEEP_SIGN_IN_FAILURES, BATCH).await).await?;
+    let purged = worker.store.autocommit(async |conn| sign_in_failures::purge(conn, KEEP_SIGN_IN_FAILURES, BATCH).await).await?;
     if purged > 0 {
         tracing::debug!(purged, "forgot failed sign-ins");
     }
-    worker.store.platform(async |conn| workers::purge(conn, KEEP_LOST_WORKERS).await).await?;
+    worker.store.autocommit(async |conn| workers::purge(conn, KEEP_LOST_WORKERS).await).await?;
     for leftovers in Leftovers::ALL {
-        let deleted = worker.store.platform(async |conn| leftovers.delete(conn, KEEP_LEFTOVERS, BATCH).await).await?;
+        let deleted = worker.store.autocommit(async |conn| leftovers.delete(conn, KEEP_LEFTOVERS, BATCH).await).await?;
         if deleted > 0 {
             tracing::debug!(?leftovers, deleted, "deleted what was over");
         }

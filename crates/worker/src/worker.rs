@@ -152,6 +152,11 @@ impl Worker {
         ended
     }
 
+    /// Jobs of any kind that this process is at.
+    pub(crate) fn jobs_under_way(&self) -> usize {
+        Arc::strong_count(&self.jobs) - 1
+    }
+
     /// Whether the worker was told to stop: begin nothing new.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()

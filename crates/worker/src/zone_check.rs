@@ -68,7 +68,7 @@ impl ZoneChecks {
     ///
     /// Errors when the database does not answer. A zone whose look could not be recorded is due again later.
     pub async fn check_due(&self) -> Result<usize, StoreError> {
-        let due = self.store.platform(async |conn| zone_checks::take_due(conn, PUT_OFF, BATCH).await).await?;
+        let due = self.store.autocommit(async |conn| zone_checks::take_due(conn, PUT_OFF, BATCH).await).await?;
         let looked = due.len();
         let look = async |(account, zone): (AccountId, ZoneId)| match self.check(account, zone).await {
             // Deleted or verified by its owner meanwhile.

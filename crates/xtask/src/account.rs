@@ -50,9 +50,7 @@ impl Account {
         {
             return Ok(());
         }
-        let login = json!({"email": self.email, "password": self.password});
-        let login = api.post("/auth/login", &login).await?.expect(StatusCode::OK)?;
-        let signed_in = api.with_bearer(&text(&login, "access_token")?);
+        let signed_in = api.with_bearer(&api.sign_in(&self.email, &self.password).await?);
         let scopes = ["zones:read", "zones:write", "certificates:read", "certificates:write", "keys:read"];
         let token = signed_in.post("/tokens", &json!({"name": "demo", "scopes": scopes})).await?.expect(StatusCode::CREATED)?;
         self.token = Some(text(&token, "token")?);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use reqwest::{Certificate, Client, Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One API with one credential.
 #[derive(Clone)]
@@ -32,6 +32,12 @@ impl Api {
     /// The same API with an access token or an API token.
     pub(crate) fn with_bearer(&self, token: &str) -> Self {
         Self { bearer: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// Signs somebody in, and answers their access token.
+    pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Result<String> {
+        let login = self.post("/auth/login", &json!({"email": email, "password": password})).await?.expect(StatusCode::OK)?;
+        text(&login, "access_token")
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Answer> {

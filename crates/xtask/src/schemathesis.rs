@@ -112,8 +112,7 @@ async fn prepare_account(product: &Product, url: &str) -> Result<Credentials> {
     let database = product.stack().postgres.connect_as_admin(product.database()).await?;
     database.batch_execute("UPDATE users SET email_verified_at = now()").await?;
     let api = Api::new(url)?;
-    let login = api.post("/auth/login", &json!({"email": email, "password": password})).await?.expect(StatusCode::OK)?;
-    let access_token = text(&login, "access_token")?;
+    let access_token = api.sign_in(email, &password).await?;
     let person = api.with_bearer(&access_token);
     let made = person.post("/tokens", &json!({"name": "schemathesis", "scopes": SCOPES})).await?.expect(StatusCode::CREATED)?;
     let zone = ensure_verified_zone(product, &person, "schemathesis.test").await?;

@@ -5,14 +5,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
-use crate::settings::acme::AcmeArgs;
 use crate::settings::api::ApiArgs;
 use crate::settings::database::DatabaseArgs;
 use crate::settings::logs::LogArgs;
-use crate::settings::mail::MailArgs;
 use crate::settings::monitoring::{API_PORT, MonitoringArgs, WORKER_PORT};
 use crate::settings::operators::OperatorArgs;
-use crate::settings::powerdns::PowerDnsArgs;
+use crate::settings::outside::OutsideArgs;
 use crate::settings::secrets::MasterKeyArgs;
 use crate::settings::shared::SharedArgs;
 use crate::settings::worker::WorkerArgs;
@@ -74,11 +72,7 @@ struct Work {
     #[command(flatten)]
     shared: SharedArgs,
     #[command(flatten)]
-    acme: AcmeArgs,
-    #[command(flatten)]
-    powerdns: PowerDnsArgs,
-    #[command(flatten)]
-    mail: MailArgs,
+    outside: OutsideArgs,
     #[command(flatten)]
     monitoring: MonitoringArgs,
 }
@@ -101,11 +95,7 @@ struct All {
     #[command(flatten)]
     worker: WorkerArgs,
     #[command(flatten)]
-    acme: AcmeArgs,
-    #[command(flatten)]
-    powerdns: PowerDnsArgs,
-    #[command(flatten)]
-    mail: MailArgs,
+    outside: OutsideArgs,
     #[command(flatten)]
     monitoring: MonitoringArgs,
 }
@@ -126,8 +116,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
             }
             Command::Work(args) => {
                 let monitoring = monitoring::start(&args.monitoring, WORKER_PORT, &args.database, &args.shared.ca)?;
-                let database = &args.database;
-                work::run(database, &args.master_keys, args.worker, &args.shared, args.acme, args.powerdns, args.mail, &monitoring).await
+                work::run(&args.database, &args.master_keys, args.worker, &args.shared, &args.outside, &monitoring).await
             }
             Command::All(args) => all(*args).await,
             Command::Migrate(args) => migrate::run(&args).await,
@@ -144,7 +133,7 @@ async fn all(args: All) -> Result<()> {
     let monitoring = monitoring::start(&args.monitoring, API_PORT, &args.database, &args.shared.ca)?;
     tokio::try_join!(
         serve::run(&args.database, &args.master_keys, args.api, &args.shared, &args.operators, &monitoring),
-        work::run(&worker_database, &args.master_keys, args.worker, &args.shared, args.acme, args.powerdns, args.mail, &monitoring),
+        work::run(&worker_database, &args.master_keys, args.worker, &args.shared, &args.outside, &monitoring),
     )?;
     Ok(())
 }

@@ -6,25 +6,20 @@ use anyhow::Result;
 use zonecert_api::Monitoring;
 use zonecert_worker::{Worker, worker_name};
 
-use crate::settings::acme::AcmeArgs;
 use crate::settings::database::DatabaseArgs;
-use crate::settings::mail::MailArgs;
-use crate::settings::powerdns::PowerDnsArgs;
+use crate::settings::outside::OutsideArgs;
 use crate::settings::secrets::MasterKeyArgs;
 use crate::settings::shared::SharedArgs;
 use crate::settings::worker::WorkerArgs;
 use crate::stop::asked_to_stop;
 
 /// Works until the process is asked to stop.
-#[expect(clippy::too_many_arguments, reason = "each is a group of settings")]
 pub(crate) async fn run(
     database: &DatabaseArgs,
     master_keys: &MasterKeyArgs,
     worker: WorkerArgs,
     SharedArgs { ca, dns }: &SharedArgs,
-    acme: AcmeArgs,
-    powerdns: PowerDnsArgs,
-    mail: MailArgs,
+    OutsideArgs { acme, powerdns, mail }: &OutsideArgs,
     monitoring: &Monitoring,
 ) -> Result<()> {
     let masters = master_keys.read()?;

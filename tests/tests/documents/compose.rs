@@ -1,7 +1,6 @@
 //! `docker-compose.yml` and the files beside it. No engine is needed.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value};
@@ -170,14 +169,7 @@ fn environment(service: &Value) -> Map<String, Value> {
 
 /// What `zonecert <command> --help` says, on lines of any length.
 pub(crate) fn help(command: &[&str]) -> String {
-    let output = Command::new(binary()).args(command).arg("--help").output().unwrap();
+    let output = Command::new(zonecert_devstack::product::binary().unwrap()).args(command).arg("--help").output().unwrap();
     assert!(output.status.success(), "zonecert {command:?} --help: {}", output.status);
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// The product's binary, built beside this one.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let beside = test.ancestors().skip(1).take(2).map(|directory| directory.join("zonecert")).find(|path| path.is_file());
-    beside.expect("build the product first: cargo build --package zonecert")
 }

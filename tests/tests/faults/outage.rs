@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::json;
 use zonecert_devstack::{OUTAGE_VARIABLE, PebbleOptions, Stack, number, wait};
-use zonecert_tests::{PATIENCE, System};
+use zonecert_tests::System;
 
 /// Seconds that `cargo xtask test` has it stopped, and issuances under way; `cargo xtask faults --outage` has 60 and 50.
 const SHORT_FORM: u64 = 6;
@@ -30,7 +30,7 @@ async fn a_database_that_restarts_and_stops_costs_time_and_nothing_else() -> Res
     account.logs(&ids[0], "order_placed").await?;
     stack.postgres.stop().await?;
     stack.postgres.start_again().await?;
-    is_ready(&system).await?;
+    system.is_ready().await?;
     account.logs(&ids[1], "order_placed").await?;
     stack.postgres.stop().await?;
     // How long it is away is what this is about.
@@ -38,7 +38,7 @@ async fn a_database_that_restarts_and_stops_costs_time_and_nothing_else() -> Res
     stack.postgres.start_again().await?;
 
     let back = Instant::now();
-    is_ready(&system).await?;
+    system.is_ready().await?;
     for id in &ids {
         account.becomes(id, "issued").await?;
     }
@@ -53,13 +53,4 @@ async fn a_database_that_restarts_and_stops_costs_time_and_nothing_else() -> Res
     system.api.check()?;
     stack.check()?;
     system.challenges_are_gone(&zone.name).await
-}
-
-/// Until the API has connections again it answers 503.
-async fn is_ready(system: &System) -> Result<()> {
-    wait::until("the API is ready", PATIENCE, async || {
-        let ready = reqwest::get(format!("{}/readyz", system.api.api_url())).await?;
-        Ok(ready.status().is_success().then_some(()))
-    })
-    .await
 }

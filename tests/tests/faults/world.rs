@@ -62,14 +62,11 @@ impl World {
         let database = DatabaseProxy::before(&stack.postgres).await?;
         let system = System::start_with(stack, |product| {
             product
+                .at_ca(ca.directory_url(), ca.ca_file())
                 .with(setting::PROPAGATION_SECONDS, "0.2")
-                .with(setting::LEASE_SECONDS, "3")
-                .with(setting::SWEEP_INTERVAL_SECONDS, "1")
                 .with(setting::RENEWAL_SCAN_SECONDS, "1")
                 .with(setting::POLL_INTERVAL_SECONDS, "0.3")
                 .with(setting::POLL_LIMIT, "8")
-                .with(setting::ACME_DIRECTORY, ca.directory_url())
-                .with(setting::ACME_CA_FILE, ca.ca_file().display().to_string())
                 .with(setting::POWERDNS_URL, dns.api_url())
                 .with(setting::LOG, LOG)
                 .behind(&database)

@@ -4,13 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use zonecert_devstack::product::{Product, Role, setting};
 use zonecert_devstack::{shared, wait};
-use zonecert_tests::{Account, PATIENCE, System, Zone};
-
-async fn with_zone(system: &System) -> Result<(Account, Zone)> {
-    let account = system.account("elite").await?;
-    let zone = system.verified_zone(&account).await?;
-    Ok((account, zone))
-}
+use zonecert_tests::{PATIENCE, System};
 
 /// Runs a command of the operator's that prints JSON.
 async fn admin(product: &Product, arguments: &[&str]) -> Result<Value> {
@@ -22,7 +16,7 @@ async fn admin(product: &Product, arguments: &[&str]) -> Result<Value> {
 #[tokio::test]
 async fn what_waits_is_shown_with_its_age_and_whose_it_is() -> Result<()> {
     let mut system = System::start(&shared().await?).await?;
-    let (account, zone) = with_zone(&system).await?;
+    let (account, zone) = system.account_with_zone("elite").await?;
     system.worker.stop().await?;
     let id = account.request(&zone, "app", &[]).await?;
     let queue = admin(&system.product, &["queue"]).await?;
@@ -46,7 +40,7 @@ async fn an_issuance_that_rests_is_listed_retried_and_cancelled() -> Result<()> 
         product.with(setting::ACME_DIRECTORY, format!("https://{free}/directory")).with(setting::RETRY_LADDER_SECONDS, "3600")
     };
     let system = System::start_with(&shared().await?, dead).await?;
-    let (account, zone) = with_zone(&system).await?;
+    let (account, zone) = system.account_with_zone("elite").await?;
     let id = account.request(&zone, "app", &[]).await?;
     account.logs(&id, "attempt_failed").await?;
     let stuck = admin(&system.product, &["issuances"]).await?;
@@ -79,7 +73,7 @@ async fn an_issuance_that_rests_is_listed_retried_and_cancelled() -> Result<()> 
 async fn a_drained_worker_finishes_what_it_has_and_takes_nothing_new_until_it_is_taken_back() -> Result<()> {
     let slow = |product: Product| product.with(setting::PROPAGATION_SECONDS, "4");
     let mut system = System::start_with(&shared().await?, slow).await?;
-    let (account, zone) = with_zone(&system).await?;
+    let (account, zone) = system.account_with_zone("elite").await?;
     let first = account.request(&zone, "first", &[]).await?;
     account.logs(&first, "key_prepared").await?;
     let workers = admin(&system.product, &["workers"]).await?;
@@ -121,7 +115,7 @@ fn verdict<'a>(said: &'a Value, name: &str) -> &'a Value {
 #[tokio::test]
 async fn the_doctor_finds_a_healthy_service_well() -> Result<()> {
     let system = System::start(&shared().await?).await?;
-    let (account, zone) = with_zone(&system).await?;
+    let (account, zone) = system.account_with_zone("elite").await?;
     let id = account.request(&zone, "app", &[]).await?;
     account.becomes(&id, "issued").await?;
     let said = admin(&system.product, &["doctor"]).await?;
@@ -148,7 +142,7 @@ async fn the_doctor_finds_a_healthy_service_well() -> Result<()> {
 #[tokio::test]
 async fn the_doctor_names_each_thing_that_is_wrong_with_a_remedy_and_ends_with_1() -> Result<()> {
     let mut system = System::start(&shared().await?).await?;
-    with_zone(&system).await?;
+    system.account_with_zone("elite").await?;
     system.worker.stop().await?;
     let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let keys = tempfile::NamedTempFile::new()?;

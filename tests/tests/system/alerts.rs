@@ -8,7 +8,7 @@ use serde_json::json;
 use zonecert_devstack::product::{Product, setting};
 use zonecert_devstack::{DatabaseProxy, PebbleOptions, PebbleServer, PowerDnsProxy, Traffic, shared, unique_label, wait};
 use zonecert_tests::metrics::{Page, Pages, rules_file};
-use zonecert_tests::{Account, Client, PATIENCE, System, Zone};
+use zonecert_tests::{Client, PATIENCE, System};
 
 use super::metrics::{counts, monitored};
 
@@ -65,12 +65,6 @@ fn every_alert_is_caused_has_severity_and_summary_and_an_entry_in_the_runbook() 
     assert_eq!(CAUSED.concat().into_iter().collect::<BTreeSet<_>>(), there, "left: what tests cause; right: what rules there are");
 }
 
-async fn with_zone(system: &System, plan: &str) -> Result<(Account, Zone)> {
-    let account = system.account(plan).await?;
-    let zone = system.verified_zone(&account).await?;
-    Ok((account, zone))
-}
-
 #[tokio::test]
 async fn alerts_of_a_database_that_is_older_than_the_program_and_of_one_whose_clock_is_wrong() -> Result<()> {
     let system = System::start_with(&shared().await?, monitored).await?;
@@ -94,7 +88,7 @@ async fn alerts_of_a_database_that_is_older_than_the_program_and_of_one_whose_cl
 #[tokio::test]
 async fn alerts_of_a_slow_database() -> Result<()> {
     let system = System::start_with(&shared().await?, monitored).await?;
-    let (account, _zone) = with_zone(&system, "elite").await?;
+    let (account, _zone) = system.account_with_zone("elite").await?;
     let few = [(setting::DATABASE_CONNECTIONS, "2"), (setting::DATABASE_PATIENCE_SECONDS, "0.2")];
     let narrow = system.product.serve_with(&few).await?;
     let impatient = Client::new(narrow.api_url(), Some(&account.access_token))?;
@@ -161,7 +155,7 @@ async fn alerts_of_renewals_while_the_dns_server_is_away() -> Result<()> {
             .with(setting::RETRY_LADDER_SECONDS, "1,3600")
     })
     .await?;
-    let (account, zone) = with_zone(&system, "pro").await?;
+    let (account, zone) = system.account_with_zone("pro").await?;
     let id = account.request(&zone, "app", &[]).await?;
     account.becomes(&id, "issued").await?;
     let renews = |api: &Page, worker: &Page| api.get("zonecert_certificate_nearest_expiry_seconds").is_some() && counts(worker);
@@ -196,7 +190,7 @@ async fn alerts_of_a_ca_and_a_mail_relay_that_are_away() -> Result<()> {
         monitored(product).with(setting::RETRY_LADDER_SECONDS, "1").with(setting::SMTP_URL, format!("smtp://{nobody}?tls=none"))
     })
     .await?;
-    let (account, zone) = with_zone(&system, "plus").await?;
+    let (account, zone) = system.account_with_zone("plus").await?;
     let mut pages = Pages::before(&API_AND_WORKER, both(&system, "the worker counts", |_, worker| counts(worker)).await?);
 
     ca.stop().await?;
@@ -233,11 +227,11 @@ async fn alerts_of_a_ca_and_a_mail_relay_that_are_away() -> Result<()> {
 #[tokio::test]
 async fn alerts_of_a_worker_that_dies() -> Result<()> {
     let stack = shared().await?;
-    let ca = PebbleServer::beside(&stack.powerdns, &PebbleOptions { rejected_nonces_percent: 0, ..PebbleOptions::default() }).await?;
+    let ca = PebbleServer::beside(&stack.powerdns, &PebbleOptions::unfailing()).await?;
     let mut system =
         System::start_at(&stack, &ca, |product| monitored(product).with(setting::KEY_STOCK, "1").with(setting::KEY_STOCK_SECONDS, "0.2"))
             .await?;
-    let (account, zone) = with_zone(&system, "elite").await?;
+    let (account, zone) = system.account_with_zone("elite").await?;
     let has = |keys| move |api: &Page, worker: &Page| [api, worker].map(|page| page.get("zonecert_key_stock_keys")) == [Some(keys); 2];
     let before = both(&system, "a key is in stock", has(1.0)).await?;
     let mut pages = Pages::before(&API_AND_WORKER, before.clone());

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use zonecert_devstack::product::{Product, setting};
 use zonecert_devstack::{Hold, PebbleOptions, PebbleServer, Stack, StackHandle, shared, wait};
-use zonecert_tests::{Account, PATIENCE, System, Zone};
+use zonecert_tests::{Account, PATIENCE, System, Zone, uuid};
 
 /// One name's order asks these of the CA, one after the other; at the last of them the certificate is deleted.
 const STEPS: [(&str, &[&str]); 7] = [
@@ -33,8 +33,7 @@ struct Scene {
 
 impl Scene {
     async fn new(stack: &StackHandle, propagation: &str) -> Result<Self> {
-        let unfailing = PebbleOptions { rejected_nonces_percent: 0, ..PebbleOptions::default() };
-        let ca = PebbleServer::beside(&stack.powerdns, &unfailing).await?;
+        let ca = PebbleServer::beside(&stack.powerdns, &PebbleOptions::unfailing()).await?;
         let quick = |product: Product| product.with(setting::PROPAGATION_SECONDS, propagation).with(setting::LEASE_SECONDS, "2");
         let system = System::start_at(stack, &ca, quick).await?;
         let account = system.account("elite").await?;
@@ -56,28 +55,25 @@ impl Scene {
 
     /// Nothing is left of an issuance whose certificate was deleted. Returns whether the CA had issued.
     async fn nothing_is_left(&self, label: &str, id: &str) -> Result<bool> {
-        let id = id.trim_start_matches("cert_");
+        let id = uuid(id);
         let database = self.system.database().await?;
         wait::until("the issuance is cancelled and everything is revoked", PATIENCE, async || {
             let query = "SELECT status || ' ' || (SELECT count(*) FROM revocations WHERE status = 'active') FROM issuances
-                         WHERE replace(certificate_id::text, '-', '') = $1";
+                         WHERE certificate_id::text = $1";
             let status: String = database.query_one(query, &[&id]).await?.get(0);
             Ok((status == "cancelled 0").then_some(()))
         })
         .await?;
         self.system.challenges_are_gone(&self.zone.name).await?;
         for (what, query) in [
-            ("versions", "SELECT count(*) FROM versions WHERE replace(certificate_id::text, '-', '') = $1"),
+            ("versions", "SELECT count(*) FROM versions WHERE certificate_id::text = $1"),
             (
                 "keys",
                 "SELECT count(*) FROM key_versions JOIN orders ON orders.key_version_id = key_versions.id
-                 WHERE replace(certificate_id::text, '-', '') = $1 AND sealed IS NOT NULL",
+                 WHERE certificate_id::text = $1 AND sealed IS NOT NULL",
             ),
-            ("live orders", "SELECT count(*) FROM orders WHERE replace(certificate_id::text, '-', '') = $1 AND status <> 'abandoned'"),
-            (
-                "refused revocations",
-                "SELECT count(*) FROM revocations WHERE replace(certificate_id::text, '-', '') = $1 AND status <> 'succeeded'",
-            ),
+            ("live orders", "SELECT count(*) FROM orders WHERE certificate_id::text = $1 AND status <> 'abandoned'"),
+            ("refused revocations", "SELECT count(*) FROM revocations WHERE certificate_id::text = $1 AND status <> 'succeeded'"),
         ] {
             let left: i64 = database.query_one(query, &[&id]).await?.get(0);
             ensure!(left == 0, "{left} {what} are left");
@@ -90,8 +86,7 @@ impl Scene {
         let seen = self.ca.seen().await?;
         let orders = seen.orders_for(&format!("{label}.{}", self.zone.name));
         let issued = orders.iter().any(|order| seen.finalizations_of(order).iter().any(|finalization| finalization.status == 200));
-        let late =
-            "SELECT details ->> 'serial' FROM events WHERE event = 'late_certificate' AND replace(certificate_id::text, '-', '') = $1";
+        let late = "SELECT details ->> 'serial' FROM events WHERE event = 'late_certificate' AND certificate_id::text = $1";
         let late: Vec<String> = database.query(late, &[&id]).await?.iter().map(|row| row.get(0)).collect();
         ensure!(late.len() == usize::from(issued), "the CA has issued: {issued}; revoked were {late:?}");
         for serial in &late {
@@ -191,7 +186,7 @@ async fn deleted_while_the_key_is_made_or_resolvers_are_given_time_nothing_is_le
 async fn deleted_while_powerdns_is_away_its_txt_goes_once_it_is_back() -> Result<()> {
     let mut stack = Stack::temporary(PebbleOptions::default()).await?;
     let scene = Scene::new(&stack.handle(), "3").await?;
-    wait::until("the zone is made", PATIENCE, async || Ok(stack.powerdns.find_zone(&scene.zone.name).await?)).await?;
+    scene.system.zone_is_served(&scene.zone.name).await?;
     // Away before the value is there, and after.
     for event in ["challenges_written", "challenges_presented"] {
         let label = scene.new_label();

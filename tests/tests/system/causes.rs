@@ -55,7 +55,7 @@ async fn a_failure_is_explained_by_what_the_dns_says_and_the_preflight_says_it_b
 #[tokio::test]
 async fn a_caa_record_that_forbids_is_shown_when_the_ca_has_refused() -> Result<()> {
     let stack = shared().await?;
-    let ca = PebbleServer::beside(&stack.powerdns, &PebbleOptions { rejected_nonces_percent: 0, ..PebbleOptions::default() }).await?;
+    let ca = PebbleServer::beside(&stack.powerdns, &PebbleOptions::unfailing()).await?;
     let system = System::start_at(&stack, &ca, |product| product).await?;
     let account = system.account("plus").await?;
     let zone = system.verified_zone(&account).await?;

@@ -5,7 +5,7 @@ use zonecert_devstack::PebbleOptions;
 use zonecert_devstack::product::{Product, setting};
 use zonecert_devstack::{Stack, StackHandle};
 use zonecert_devstack::{shared, wait};
-use zonecert_tests::{Account, PATIENCE, System, Zone, check_download};
+use zonecert_tests::{Account, PATIENCE, System, Zone, check_download, uuid};
 
 #[tokio::test]
 async fn killed_during_propagation_the_same_order_completes() -> Result<()> {
@@ -108,9 +108,8 @@ async fn no_lease_is_left(system: &System) -> Result<()> {
 }
 
 async fn order_status(system: &System, certificate: &str) -> Result<String> {
-    let query = "SELECT orders.status FROM orders WHERE replace(certificate_id::text, '-', '') = $1 ORDER BY created_at DESC LIMIT 1";
-    let id = certificate.trim_start_matches("cert_");
-    Ok(system.database().await?.query_one(query, &[&id]).await?.get(0))
+    let query = "SELECT orders.status FROM orders WHERE certificate_id::text = $1 ORDER BY created_at DESC LIMIT 1";
+    Ok(system.database().await?.query_one(query, &[&uuid(certificate)]).await?.get(0))
 }
 
 fn signal(pid: u32, name: &str) -> Result<()> {

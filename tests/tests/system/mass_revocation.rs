@@ -19,8 +19,7 @@ async fn every_certificate_that_the_ca_is_about_to_revoke_is_replaced_in_time_an
     let ca = RenewalInfoDirectory::before(&stack.pebble).await?;
     let settings = |product: Product| {
         product
-            .with(setting::ACME_DIRECTORY, ca.directory_url())
-            .with(setting::ACME_CA_FILE, ca.ca_file().display().to_string())
+            .at_ca(ca.directory_url(), ca.ca_file())
             .with(setting::RENEWAL_SCAN_SECONDS, "1")
             .with(setting::PROPAGATION_SECONDS, "0.1")
             .with(setting::WORKER_CONCURRENCY, "8")

@@ -5,7 +5,7 @@ use zonecert_devstack::PebbleOptions;
 use zonecert_devstack::Stack;
 use zonecert_devstack::product::setting;
 use zonecert_devstack::wait;
-use zonecert_tests::{PATIENCE, System};
+use zonecert_tests::System;
 
 #[tokio::test]
 async fn powerdns_away_for_twenty_seconds_heals_by_itself() -> Result<()> {
@@ -79,10 +79,6 @@ async fn the_database_away_for_a_while_costs_time_and_nothing_else() -> Result<(
     }
     system.worker.check()?;
     system.api.check()?;
-    wait::until("both processes are ready", PATIENCE, async || {
-        let ready = reqwest::get(format!("{}/readyz", system.api.api_url())).await?;
-        Ok(ready.status().is_success().then_some(()))
-    })
-    .await?;
+    system.is_ready().await?;
     system.challenges_are_gone(&zone.name).await
 }

@@ -26,8 +26,7 @@ impl Scene {
         }
         let settings = |product: Product| {
             product
-                .with(setting::ACME_DIRECTORY, ca.directory_url())
-                .with(setting::ACME_CA_FILE, ca.ca_file().display().to_string())
+                .at_ca(ca.directory_url(), ca.ca_file())
                 .with(setting::RENEWAL_SCAN_SECONDS, "1")
                 .with(setting::PROPAGATION_SECONDS, "0.2")
         };

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use zonecert_devstack::product::{Product, Role, setting};
 use zonecert_devstack::{StackHandle, shared, write_private};
-use zonecert_tests::{Account, Client, System, check_download};
+use zonecert_tests::{Account, Client, System, check_download, uuid};
 
 const SECOND: &str = "second:AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -147,10 +147,7 @@ async fn a_private_key_that_was_moved_to_another_row_or_account_is_given_to_nobo
     let system = System::start_with(&stack, |product| product.with(setting::PROPAGATION_SECONDS, "0.1")).await?;
     let ([one, other], [a, b, c]) = three(&system).await?;
     let database = system.database().await?;
-    let version = |id: &str| {
-        let certificate = id.trim_start_matches("cert_").to_owned();
-        format!("(SELECT key_version_id FROM versions WHERE certificate_id = '{certificate}')")
-    };
+    let version = |id: &str| format!("(SELECT key_version_id FROM versions WHERE certificate_id = '{}')", uuid(id));
     let key = async |account: &Account, id: &str| account.client.get(&format!("/certificates/{id}/key")).await;
     let before = [key(&one, &a).await?.text, key(&one, &b).await?.text, key(&other, &c).await?.text];
 

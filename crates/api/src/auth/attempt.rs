@@ -1,8 +1,8 @@
 //! Slows down guessing at passwords and at tokens that come by mail: per address, and per person where one is guessed at. Counted in the database, so that
 //! guesses cannot be spread over processes.
 //!
-//! [`Attempt::begin`] before anything is looked up. Then [`Attempt::check_password`], which counts what comes of it; or [`Attempt::failed`], when a token is
-//! nobody's.
+//! [`Attempt::begin`] before anything is looked up. Then [`Attempt::check_password`], which counts what comes of it; or [`Attempt::found`], which
+//! counts a token that is nobody's.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -55,13 +55,22 @@ impl<'a> Attempt<'a> {
             return Ok(Verdict::Wrong { failures: self.failed().await? });
         }
         if let Some(email) = self.email {
-            self.app.store.platform(async |conn| sign_in_failures::forget(conn, email).await).await?;
+            self.app.store.autocommit(async |conn| sign_in_failures::forget(conn, email).await).await?;
         }
         Ok(Verdict::Right)
     }
 
+    /// What a token has led to. Where that is nothing, a failure is counted, and the token refused.
+    pub(crate) async fn found<T>(&self, found: Option<T>, refusal: fn() -> Problem) -> Result<T, Problem> {
+        let Some(found) = found else {
+            self.failed().await?;
+            return Err(refusal());
+        };
+        Ok(found)
+    }
+
     /// Counts a failure. Returns how many are remembered of the e-mail address, this one included; 0 where there is none.
-    pub(crate) async fn failed(&self) -> Result<u32, Problem> {
+    async fn failed(&self) -> Result<u32, Problem> {
         let (email, network, limits) = (self.email, self.network, self.app.settings.traffic.sign_in_limits);
         let count = async move |conn: &mut Connection| -> Result<u32, StoreError> {
             let failures = match email {
@@ -76,7 +85,7 @@ impl<'a> Attempt<'a> {
 
     async fn check(&self) -> Result<(), Problem> {
         let subjects: Vec<Subject> = self.email.into_iter().chain([self.network]).collect();
-        match self.app.store.platform(async |conn| sign_in_failures::find_wait(conn, &subjects).await).await? {
+        match self.app.store.autocommit(async |conn| sign_in_failures::find_wait(conn, &subjects).await).await? {
             None => Ok(()),
             Some(wait) => Err(too_many(wait)),
         }

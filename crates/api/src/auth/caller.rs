@@ -79,6 +79,15 @@ impl Caller {
         self.granted.iter().filter(|&scope| self.require(scope).is_ok()).collect()
     }
 
+    /// Refuses to hand on more than the caller may do: a token that manages people does not make itself, by way of one of them, mightier than it is.
+    pub fn check_hands_out(&self, scopes: &ScopeSet) -> Result<(), Problem> {
+        let own = self.scopes();
+        if scopes.is_subset(&own) {
+            return Ok(());
+        }
+        Err(Problem::forbidden("scope_exceeds_own", format!("Nobody hands out more than they have; you have {own}")))
+    }
+
     /// The person who has signed in: what a person does about themselves, no program does for them.
     pub fn require_person(&self) -> Result<UserId, Problem> {
         match self.identity {

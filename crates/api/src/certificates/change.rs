@@ -1,7 +1,7 @@
 //! What a customer may change of a certificate (requirements S3.33, section 7).
 
 use actix_web::{HttpResponse, web};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use zonecert_domain::id::CertificateId;
@@ -22,7 +22,7 @@ use crate::auth::caller::Caller;
 use crate::faults::Faults;
 use crate::openapi::values;
 use crate::problem::{FieldError, Problem};
-use crate::request::{Body, Id};
+use crate::request::{Body, Id, given};
 
 /// What is absent stays as it is; only `label` can be `null`, which takes it away.
 #[derive(Debug, Default, PartialEq, Deserialize, ToSchema)]
@@ -50,11 +50,6 @@ pub(super) struct ChangeBody {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Vec<String>, required = false, example = json!(["www.your-domain.com"]))]
     sans: Option<Vec<String>>,
-}
-
-/// Tells a field that is `null` from one that is absent.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 impl ChangeBody {
@@ -148,8 +143,8 @@ impl Wish {
         let mut faults = Faults::default();
         let name = faults.check(body.name.as_deref().map(naming::check).transpose());
         let label = faults.check(body.label.as_ref().map(|label| wish::label(label.as_deref())).transpose());
-        let key_algorithm = faults.check(body.key_algorithm.as_deref().map(|word| wish::key_algorithm(Some(word))).transpose());
-        let key_policy = faults.check(body.key_policy.as_deref().map(|word| wish::key_policy(Some(word))).transpose());
+        let key_algorithm = faults.check(wish::key_algorithm(body.key_algorithm.as_deref()));
+        let key_policy = faults.check(wish::key_policy(body.key_policy.as_deref()));
         let names = body.sans.as_deref().map(|sans| parse_names(certificate.domain(), sans, policy)).transpose();
         let names = names.map_err(|invalid| faults.extend(invalid)).ok();
         let wish = (|| {

@@ -16,6 +16,7 @@ use crate::auth::caller::Caller;
 use crate::openapi::values;
 use crate::problem::{FieldError, Problem};
 use crate::request::{Id, Query};
+use crate::text;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -49,12 +50,9 @@ pub(super) async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn parse(revoke: Option<&str>) -> Result<bool, Problem> {
-    match revoke {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err(Problem::invalid(vec![FieldError::new("?revoke", "unknown_choice", "Give one of true, false")])),
-    }
+fn parse(revoke: Option<&str>) -> Result<bool, FieldError> {
+    let chosen = text::choice("?revoke", revoke, &[true, false], |revoke| if revoke { "true" } else { "false" })?;
+    Ok(chosen.unwrap_or(false))
 }
 
 /// What an issuance under way still needs is left to whoever cancels it; the key of what is to be revoked, to whoever hears the CA confirm.

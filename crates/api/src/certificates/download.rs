@@ -1,9 +1,8 @@
 //! The files of a certificate (requirements S3.2, X6): always those of the version in use, as long as it is valid.
 
-use actix_web::body::BoxBody;
 use actix_web::http::header::{self, CacheDirective, EntityTag, Header, HeaderValue};
 use actix_web::web::{self, Bytes};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -77,16 +76,7 @@ pub(super) async fn json(
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
     caller.require(Scope::KeysRead)?;
-    let found = find(&request, &app, caller, id.read()?, true).await?;
-    let Found::Changed(file) = found else { return Ok(found.unchanged(Holds::Key)) };
-    let chain = read_chain(&file.version)?;
-    let key = file.key_pem()?;
-    // Escaped newlines are all that JSON adds, one byte for each line of 64; nothing is left behind by growing.
-    let room = 2 * (file.version.chain_pem.len() + key.len()) + 256;
-    let mut body = Zeroizing::new(Vec::with_capacity(room));
-    let files = Files { certificate: chain.leaf_pem(), chain: chain.issuers_pem(), private_key: &key };
-    serde_json::to_writer(&mut *body, &files).map_err(|error| Problem::caused_by(&error))?;
-    Ok(file.answer(JSON, "json", Bytes::from_owner(Wiped(body)), Holds::Key))
+    send(&request, &app, caller, id, Part::All).await
 }
 
 /// Leaf and chain in one file
@@ -105,10 +95,7 @@ pub(super) async fn json(
 )]
 pub(super) async fn pem(request: HttpRequest, app: web::Data<App>, caller: Caller, id: Id<CertificateId>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
-    let found = find(&request, &app, caller, id.read()?, false).await?;
-    let Found::Changed(file) = found else { return Ok(found.unchanged(Holds::NoKey)) };
-    let body = Bytes::from(file.version.chain_pem.clone());
-    Ok(file.answer(PEM, "crt", body, Holds::NoKey))
+    send(&request, &app, caller, id, Part::LeafAndChain).await
 }
 
 /// The issuers, without the leaf
@@ -130,10 +117,7 @@ pub(super) async fn chain(
     id: Id<CertificateId>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
-    let found = find(&request, &app, caller, id.read()?, false).await?;
-    let Found::Changed(file) = found else { return Ok(found.unchanged(Holds::NoKey)) };
-    let body = Bytes::from(read_chain(&file.version)?.issuers_pem().to_owned());
-    Ok(file.answer(PEM, "chain.pem", body, Holds::NoKey))
+    send(&request, &app, caller, id, Part::Chain).await
 }
 
 /// The private key of the version in use
@@ -152,10 +136,43 @@ pub(super) async fn chain(
 )]
 pub(super) async fn key(request: HttpRequest, app: web::Data<App>, caller: Caller, id: Id<CertificateId>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::KeysRead)?;
-    let found = find(&request, &app, caller, id.read()?, true).await?;
-    let Found::Changed(file) = found else { return Ok(found.unchanged(Holds::Key)) };
-    let key = file.key_pem()?;
-    Ok(file.answer(PEM, "key", Bytes::from_owner(Wiped(Zeroizing::new(key.as_bytes().to_vec()))), Holds::Key))
+    send(&request, &app, caller, id, Part::Key).await
+}
+
+/// What is sent of a version.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// In JSON.
+    All,
+    LeafAndChain,
+    Chain,
+    Key,
+}
+
+impl Part {
+    fn holds_key(self) -> bool {
+        matches!(self, Self::All | Self::Key)
+    }
+
+    /// How the name of the file ends. JSON is no file.
+    fn extension(self) -> Option<&'static str> {
+        match self {
+            Self::All => None,
+            Self::LeafAndChain => Some("crt"),
+            Self::Chain => Some("chain.pem"),
+            Self::Key => Some("key"),
+        }
+    }
+
+    /// A key in it is overwritten when it has been sent.
+    fn of(self, file: &File) -> Result<Bytes, Problem> {
+        Ok(match self {
+            Self::All => Bytes::from_owner(file.to_json()?),
+            Self::LeafAndChain => Bytes::from(file.version.chain_pem.clone()),
+            Self::Chain => Bytes::from(read_chain(&file.version)?.issuers_pem().to_owned()),
+            Self::Key => Bytes::from_owner(file.key_pem()?),
+        })
+    }
 }
 
 /// What a request for a file comes to.
@@ -172,13 +189,32 @@ struct File {
     key_der: Option<Zeroizing<Vec<u8>>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Holds {
-    Key,
-    NoKey,
+/// Answers a part of the version in use, or that the client has it.
+async fn send(request: &HttpRequest, app: &App, caller: Caller, id: Id<CertificateId>, part: Part) -> Result<HttpResponse, Problem> {
+    let file = match find(request, app, caller, id.read()?, part).await? {
+        Found::Unchanged(version) => return Ok(head(HttpResponse::NotModified(), version, part).finish()),
+        Found::Changed(file) => file,
+    };
+    let body = part.of(&file)?;
+    let mut response = head(HttpResponse::Ok(), file.version.id, part);
+    if let Some(extension) = part.extension() {
+        // Names of certificates are safe in a header.
+        let disposition = format!("attachment; filename=\"{}.{extension}\"", file.name);
+        response
+            .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(PEM)))
+            .insert_header((header::CONTENT_DISPOSITION, disposition));
+    } else {
+        response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(JSON)));
+    }
+    Ok(response.body(body))
 }
 
-async fn find(request: &HttpRequest, app: &web::Data<App>, caller: Caller, id: CertificateId, with_key: bool) -> Result<Found, Problem> {
+fn head(mut response: HttpResponseBuilder, version: VersionId, part: Part) -> HttpResponseBuilder {
+    response.insert_header(header::ETag(EntityTag::new_strong(version.to_string()))).insert_header(caching(part));
+    response
+}
+
+async fn find(request: &HttpRequest, app: &App, caller: Caller, id: CertificateId, part: Part) -> Result<Found, Problem> {
     let known = header::IfNoneMatch::parse(request).unwrap_or(header::IfNoneMatch::Items(Vec::new()));
     let (account, masters) = (caller.account, app.masters.clone());
     let body = async move |conn: &mut Connection| {
@@ -188,7 +224,7 @@ async fn find(request: &HttpRequest, app: &web::Data<App>, caller: Caller, id: C
             return Ok(Found::Unchanged(current));
         }
         let version = versions::get_version(conn, account, current).await?;
-        let key_der = if with_key {
+        let key_der = if part.holds_key() {
             audit::record(conn, &caller, "key.downloaded", &id.to_string(), json!({"version_id": current})).await?;
             Some(private_keys::open_key_version(conn, &masters, account, version.key_version).await?)
         } else {
@@ -224,15 +260,6 @@ fn read_chain(version: &Version) -> Result<CertificateChain, Problem> {
     CertificateChain::parse_pem(&version.chain_pem).map_err(|error| Problem::caused_by(&error))
 }
 
-impl Found {
-    fn unchanged(&self, holds: Holds) -> HttpResponse {
-        let (Self::Unchanged(version) | Self::Changed(File { version: Version { id: version, .. }, .. })) = self;
-        let mut response = HttpResponse::NotModified();
-        response.insert_header(header::ETag(EntityTag::new_strong(version.to_string()))).insert_header(caching(holds));
-        response.finish()
-    }
-}
-
 impl File {
     /// PKCS#8.
     fn key_pem(&self) -> Result<Zeroizing<String>, Problem> {
@@ -240,33 +267,22 @@ impl File {
         PrivateKey::from_pkcs8_der(der).and_then(|key| key.to_pkcs8_pem()).map_err(|error| Problem::caused_by(&error))
     }
 
-    /// Names of certificates are safe in a header.
-    fn answer(&self, content_type: &'static str, extension: &str, body: Bytes, holds: Holds) -> HttpResponse<BoxBody> {
-        let mut response = HttpResponse::Ok();
-        response
-            .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(content_type)))
-            .insert_header(header::ETag(EntityTag::new_strong(self.version.id.to_string())))
-            .insert_header(caching(holds));
-        if content_type == PEM {
-            response.insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.{extension}\"", self.name)));
-        }
-        response.body(body)
+    fn to_json(&self) -> Result<Zeroizing<Vec<u8>>, Problem> {
+        let (chain, key) = (read_chain(&self.version)?, self.key_pem()?);
+        // Escaped newlines are all that JSON adds, one byte for each line of 64; nothing is left behind by growing.
+        let room = 2 * (self.version.chain_pem.len() + key.len()) + 256;
+        let mut json = Zeroizing::new(Vec::with_capacity(room));
+        let files = Files { certificate: chain.leaf_pem(), chain: chain.issuers_pem(), private_key: &key };
+        serde_json::to_writer(&mut *json, &files).map_err(|error| Problem::caused_by(&error))?;
+        Ok(json)
     }
 }
 
 /// A key is stored by nobody on the way; the rest only by the client, who asks again each time.
-fn caching(holds: Holds) -> header::CacheControl {
-    header::CacheControl(match holds {
-        Holds::Key => vec![CacheDirective::NoStore],
-        Holds::NoKey => vec![CacheDirective::Private, CacheDirective::NoCache],
+fn caching(part: Part) -> header::CacheControl {
+    header::CacheControl(if part.holds_key() {
+        vec![CacheDirective::NoStore]
+    } else {
+        vec![CacheDirective::Private, CacheDirective::NoCache]
     })
-}
-
-/// Bytes that are overwritten when the answer has been sent.
-struct Wiped(Zeroizing<Vec<u8>>);
-
-impl AsRef<[u8]> for Wiped {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
 }

@@ -12,7 +12,6 @@ use zonecert_store::certificates::{self, Certificate};
 use zonecert_store::{Connection, revocations};
 
 use super::view::CertificateView;
-use super::wish::choice;
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
@@ -20,6 +19,7 @@ use crate::idempotency::{self, Idempotency, Reply};
 use crate::openapi::values;
 use crate::problem::Problem;
 use crate::request::{Id, OptionalBody};
+use crate::text;
 
 /// It may be left out.
 #[derive(Default, Deserialize, ToSchema)]
@@ -54,10 +54,8 @@ pub(super) async fn revoke(
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesWrite)?;
     let (id, once) = (id.read()?, idempotency.of(&caller)?);
-    let words = RevocationReason::ALL.map(RevocationReason::as_str);
     let body = body.read()?.unwrap_or_default();
-    let reason = choice("/reason", body.reason.as_deref(), RevocationReason::default(), RevocationReason::parse, &words)
-        .map_err(|fault| Problem::invalid(vec![fault]))?;
+    let reason = text::choice("/reason", body.reason.as_deref(), &RevocationReason::ALL, RevocationReason::as_str)?.unwrap_or_default();
     let work = async move |conn: &mut Connection| {
         let certificate = request(conn, &caller, id, reason).await?;
         Reply::json(StatusCode::ACCEPTED, &CertificateView::new(&certificate))

@@ -98,9 +98,9 @@ impl Wish {
                 auto_renew: body.auto_renew,
                 name: name?.map(str::to_owned),
                 label: label?,
-                key_algorithm: key_algorithm?,
-                key_policy: key_policy?,
-                environment: environment?,
+                key_algorithm: key_algorithm?.unwrap_or_default(),
+                key_policy: key_policy?.unwrap_or_default(),
+                environment: environment?.unwrap_or(Environment::Production),
                 place_order: body.place_order.unwrap_or(true),
             })
         })();
@@ -117,28 +117,16 @@ pub(super) fn label(given: Option<&str>) -> Result<Option<String>, FieldError> {
     given.map(|label| text::line("/label", label, MAX_LABEL_LENGTH)).transpose()
 }
 
-pub(super) fn key_algorithm(given: Option<&str>) -> Result<KeyAlgorithm, FieldError> {
-    choice("/key_algorithm", given, KeyAlgorithm::default(), KeyAlgorithm::parse, &KeyAlgorithm::ALL.map(KeyAlgorithm::as_str))
+pub(super) fn key_algorithm(given: Option<&str>) -> Result<Option<KeyAlgorithm>, FieldError> {
+    text::choice("/key_algorithm", given, &KeyAlgorithm::ALL, KeyAlgorithm::as_str)
 }
 
-pub(super) fn key_policy(given: Option<&str>) -> Result<KeyPolicy, FieldError> {
-    choice("/key_policy", given, KeyPolicy::default(), KeyPolicy::parse, &KeyPolicy::ALL.map(KeyPolicy::as_str))
+pub(super) fn key_policy(given: Option<&str>) -> Result<Option<KeyPolicy>, FieldError> {
+    text::choice("/key_policy", given, &KeyPolicy::ALL, KeyPolicy::as_str)
 }
 
-fn environment(given: Option<&str>) -> Result<Environment, FieldError> {
-    choice("/environment", given, Environment::Production, Environment::parse, &Environment::ALL.map(Environment::as_str))
-}
-
-/// One of a few words.
-pub(super) fn choice<T>(
-    pointer: &str,
-    given: Option<&str>,
-    default: T,
-    parse: impl FnOnce(&str) -> Option<T>,
-    words: &[&str],
-) -> Result<T, FieldError> {
-    let Some(given) = given else { return Ok(default) };
-    parse(given).ok_or_else(|| FieldError::new(pointer, "unknown_choice", format!("Give one of {}", words.join(", "))))
+fn environment(given: Option<&str>) -> Result<Option<Environment>, FieldError> {
+    text::choice("/environment", given, &Environment::ALL, Environment::as_str)
 }
 
 #[cfg(test)]

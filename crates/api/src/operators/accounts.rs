@@ -8,7 +8,7 @@ use zonecert_domain::email::Email;
 use zonecert_domain::id::AccountId;
 use zonecert_domain::plan::Plan;
 use zonecert_store::accounts::{self, Account, AccountStatus};
-use zonecert_store::{Connection, StoreError, certificates, lookup, plan_changes};
+use zonecert_store::{Connection, StoreError, certificates, lookup};
 
 use super::actions::{self, Change};
 use super::credential::Operator;
@@ -175,12 +175,9 @@ pub(super) async fn preview(operator: Operator, id: Id<AccountId>, query: Query<
         .plan
         .as_deref()
         .and_then(Plan::parse)
-        .ok_or_else(|| Problem::invalid(vec![FieldError::new("?plan", "plan_unknown", "`plan` is one of free, plus, pro, elite")]))?;
-    let read = async move |conn: &mut Connection| {
-        Ok::<_, StoreError>((accounts::get_account(conn, id).await?, plan_changes::list_held(conn, id).await?))
-    };
-    let (account, held) = operator.store.tenant(id, read).await?;
-    Ok(HttpResponse::Ok().json(PlanChangeView::new(account.plan, plan, &held)))
+        .ok_or_else(|| FieldError::new("?plan", "plan_unknown", "`plan` is one of free, plus, pro, elite"))?;
+    let view = operator.store.tenant(id, async |conn| PlanChangeView::read(conn, id, plan).await).await?;
+    Ok(HttpResponse::Ok().json(view))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -215,8 +212,7 @@ enum SuspensionReason {
 )]
 pub(super) async fn suspend(operator: Operator, id: Id<AccountId>, body: Body<Suspension>) -> Result<HttpResponse, Problem> {
     let (id, suspension) = (id.read()?, body.read()?);
-    let note = suspension.note.as_deref().map(|note| text::line("/note", note, MAX_NOTE_CHARACTERS)).transpose();
-    let note = note.map_err(|error| Problem::invalid(vec![error]))?;
+    let note = suspension.note.as_deref().map(|note| text::line("/note", note, MAX_NOTE_CHARACTERS)).transpose()?;
     let status = match suspension.reason {
         SuspensionReason::Payment => AccountStatus::SuspendedPayment,
         SuspensionReason::Abuse => AccountStatus::SuspendedAbuse,

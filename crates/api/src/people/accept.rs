@@ -90,10 +90,8 @@ pub(super) async fn accept(
     let transport = transport(acceptance.cookie);
     let new = acceptance.check()?;
     let attempt = Attempt::begin(&app, visitor.address, None).await?;
-    let Some((account, id)) = app.store.platform(async |conn| lookup::find_invitation(conn, &new.digest).await).await? else {
-        attempt.failed().await?;
-        return Err(refuse_link());
-    };
+    let found = app.store.autocommit(async |conn| lookup::find_invitation(conn, &new.digest).await).await?;
+    let (account, id) = attempt.found(found, refuse_link).await?;
     // Before the work of hashing, and again below, where nobody comes in between.
     app.store.tenant(account, async |conn| find(conn, account, id, &new).await).await?.ok_or_else(refuse_link)?;
     let hash = app.passwords.hash(&new.password).await?;

@@ -21,11 +21,11 @@ use zonecert_store::{Connection, StoreError, accounts, events};
 use super::answers::InvitationAnswer;
 use super::read_email;
 use super::templates::{Template, post};
-use super::users::{check_hands_out, read_role};
-use super::verification::time_until;
+use super::users::read_role;
+use super::verification::{time_until, until_room};
 use crate::app::App;
 use crate::audit;
-use crate::auth::caller::Caller;
+use crate::auth::caller::{Caller, scopes_of};
 use crate::auth::email_token::{self, INVITATION_LIFETIME};
 use crate::auth::opaque::OpaqueToken;
 use crate::clock;
@@ -122,7 +122,7 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::AccountAdmin)?;
     let (email, role) = body.read()?.check()?;
-    check_hands_out(&caller, role)?;
+    caller.check_hands_out(&scopes_of(role))?;
     let make = async |conn: &mut Connection| -> Result<Reply, Problem> {
         let made = invite(conn, &app, &caller, &email, role).await?;
         let reply = Reply::json(StatusCode::CREATED, &InvitationAnswer::new(&made, made.sent_at))?;
@@ -203,7 +203,7 @@ async fn send_again(conn: &mut Connection, app: &App, caller: &Caller, id: Invit
     let account = accounts::get_account(conn, caller.account).await?;
     let inviter = get_inviter(conn, caller).await?;
     let open = invitations::get_open_invitation(conn, account.id, id).await?;
-    check_hands_out(caller, open.role)?;
+    caller.check_hands_out(&scopes_of(open.role))?;
     let now = database_now(conn).await?;
     if now < open.sent_at + PAUSE {
         let detail = format!("It was sent less than {} minutes ago; give it the time to arrive", PAUSE.num_minutes());
@@ -235,11 +235,11 @@ async fn check_room(conn: &mut Connection, account: &Account, now: DateTime<Utc>
     }
     let day = TimeDelta::days(1);
     let made = invitations::list_made_since(conn, account.id, now - day).await?;
-    match made.len().checked_sub(MAX_A_DAY).and_then(|beyond| made.get(beyond)) {
+    match until_room(&made, MAX_A_DAY, day, now) {
         None => Ok(()),
-        Some(&oldest) => {
+        Some(wait) => {
             let detail = format!("{MAX_A_DAY} invitations were made within a day; make more tomorrow");
-            Err(Problem::too_many_requests("too_many_mails", detail, time_until(oldest + day, now)))
+            Err(Problem::too_many_requests("too_many_mails", detail, wait))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `GET` and `PATCH /me`: whose credential is this, what may it do, and what are they called?
 
 use actix_web::{HttpResponse, web};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 use zonecert_domain::scope::ScopeSet;
@@ -14,7 +14,7 @@ use crate::audit;
 use crate::auth::caller::{Caller, Identity};
 use crate::openapi::values;
 use crate::problem::Problem;
-use crate::request::Body;
+use crate::request::{Body, given};
 use crate::tokens::TokenAnswer;
 
 #[derive(Serialize, ToSchema)]
@@ -38,14 +38,9 @@ struct MeAnswer<'a> {
 pub(super) struct Change {
     /// One line. Absent: as it is. Null: none.
     #[expect(clippy::option_option, reason = "absent and null mean different things in a change (RFC 7396)")]
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 100, example = "Ada")]
     name: Option<Option<String>>,
-}
-
-#[expect(clippy::option_option, reason = "absent and null mean different things in a change (RFC 7396)")]
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// Whose credential this is and what it may do
@@ -71,7 +66,7 @@ pub(super) async fn change(app: web::Data<App>, caller: Caller, body: Body<Chang
     let Some(name) = body.read()?.name else {
         return Err(Problem::bad_request("nothing_to_change", "Give what is to change: `name`"));
     };
-    let name = name.as_deref().map(read_person_name).transpose().map_err(|fault| Problem::invalid(vec![fault]))?;
+    let name = name.as_deref().map(read_person_name).transpose()?;
     let set = async |conn: &mut Connection| -> Result<(), StoreError> {
         users::set_name(conn, account, id, name.as_deref()).await?;
         audit::record(conn, &caller, "user.renamed", &id.to_string(), json!({})).await

@@ -56,7 +56,7 @@ pub(super) struct Change {
 pub(super) async fn change(app: web::Data<App>, caller: Caller, body: Body<Change>) -> Result<HttpResponse, Problem> {
     let (account, id) = (caller.account, caller.require_person()?);
     let Change { current_password, new_password, cookie } = body.read()?;
-    let new = read_password("/new_password", new_password).map_err(|fault| Problem::invalid(vec![fault]))?;
+    let new = read_password("/new_password", new_password)?;
     let read = async |conn: &mut Connection| -> Result<_, StoreError> {
         Ok((users::get_user(conn, account, id).await?, users::find_password(conn, account, id).await?))
     };

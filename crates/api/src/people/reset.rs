@@ -68,8 +68,8 @@ impl Reset {
     ),
 )]
 pub(super) async fn forgot(app: web::Data<App>, _: Visitor, request_id: RequestId, body: Body<Forgotten>) -> Result<HttpResponse, Problem> {
-    let email = read_email(&body.read()?.email).map_err(|fault| Problem::invalid(vec![fault]))?;
-    let found = app.store.platform(async |conn| lookup::find_user(conn, &email).await).await?;
+    let email = read_email(&body.read()?.email)?;
+    let found = app.store.autocommit(async |conn| lookup::find_user(conn, &email).await).await?;
     if let Some((account, user)) = found {
         // Should the process end before it is done, nobody was promised more than a mail, and they ask again.
         actix_web::rt::spawn(async move {
@@ -127,10 +127,8 @@ pub(super) async fn reset(
 ) -> Result<HttpResponse, Problem> {
     let (digest, password) = body.read()?.check()?;
     let attempt = Attempt::begin(&app, visitor.address, None).await?;
-    let Some((account, token)) = app.store.platform(async |conn| lookup::find_email_token(conn, &digest).await).await? else {
-        attempt.failed().await?;
-        return Err(refuse_link());
-    };
+    let found = app.store.autocommit(async |conn| lookup::find_email_token(conn, &digest).await).await?;
+    let (account, token) = attempt.found(found, refuse_link).await?;
     // Before the work of hashing, and again below, where nobody comes in between.
     app.store.tenant(account, async |conn| find_owner(conn, account, token).await).await?.ok_or_else(refuse_link)?;
     let hash = app.passwords.hash(&password).await?;

@@ -128,9 +128,9 @@ pub(super) async fn login(
     body: Body<Credentials>,
 ) -> Result<HttpResponse, Problem> {
     let Credentials { email, password, cookie } = body.read()?;
-    let email = read_email(&email).map_err(|error| Problem::invalid(vec![error]))?;
+    let email = read_email(&email)?;
     let attempt = Attempt::begin(&app, visitor.address, Some(email.folded())).await?;
-    let found = app.store.platform(async |conn| lookup::find_user(conn, &email).await).await?;
+    let found = app.store.autocommit(async |conn| lookup::find_user(conn, &email).await).await?;
     let (account, user) = found.unwrap_or((AccountId(Uuid::nil()), UserId(Uuid::nil())));
     let stored = app.store.tenant(account, async |conn| users::find_password(conn, account, user).await).await?;
     if let Verdict::Wrong { failures } = attempt.check_password(password, stored.clone()).await? {

@@ -81,14 +81,7 @@ pub(super) async fn refresh(
 ) -> Result<HttpResponse, Problem> {
     let presented = present(&app, &request, body.read()?)?.ok_or_else(refresh_token_refused)?;
     let attempt = Attempt::begin(&app, visitor.address, None).await?;
-    let renewed = if let Some((account, token)) = find_token(&app, &presented).await? {
-        let renewed = app.store.tenant_write(account, async |conn| renew(conn, account, token, &request_id).await).await;
-        unless_gone(renewed, refresh_token_refused)
-    } else {
-        attempt.failed().await?;
-        Err(refresh_token_refused())
-    };
-    let session = renewed.map_err(|problem| {
+    let session = exchange(&app, &attempt, &presented, &request_id).await.map_err(|problem| {
         let is_over = presented.by_cookie && problem.code() == REFUSED;
         if is_over { cookie::clear_with(problem, &app.settings) } else { problem }
     })?;
@@ -167,7 +160,13 @@ pub(super) async fn sign_out_everywhere(conn: &mut Connection, account: AccountI
 
 async fn find_token(app: &App, presented: &Presented) -> Result<Option<(AccountId, RefreshTokenId)>, Problem> {
     let Some(digest) = refresh_token::parse(presented.token.reveal()) else { return Ok(None) };
-    Ok(app.store.platform(async |conn| lookup::find_refresh_token(conn, &digest).await).await?)
+    Ok(app.store.autocommit(async |conn| lookup::find_refresh_token(conn, &digest).await).await?)
+}
+
+async fn exchange(app: &App, attempt: &Attempt<'_>, presented: &Presented, request_id: &RequestId) -> Result<Session, Problem> {
+    let (account, token) = attempt.found(find_token(app, presented).await?, refresh_token_refused).await?;
+    let renewed = app.store.tenant_write(account, async |conn| renew(conn, account, token, request_id).await).await;
+    unless_gone(renewed, refresh_token_refused)
 }
 
 async fn renew(conn: &mut Connection, account: AccountId, token: RefreshTokenId, request_id: &RequestId) -> SignIn {

@@ -78,8 +78,8 @@ pub(super) async fn get(app: web::Data<App>, caller: Caller, id: Id<UserId>) -> 
 pub(super) async fn change(app: web::Data<App>, caller: Caller, id: Id<UserId>, body: Body<Change>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::AccountAdmin)?;
     let id = id.read()?;
-    let role = read_role(&body.read()?.role).map_err(|fault| Problem::invalid(vec![fault]))?;
-    check_hands_out(&caller, role)?;
+    let role = read_role(&body.read()?.role)?;
+    caller.check_hands_out(&scopes_of(role))?;
     let user = app.store.tenant_write(caller.account, async |conn| set_role(conn, &caller, id, role).await).await?;
     Ok(HttpResponse::Ok().json(UserAnswer::from(&user)))
 }
@@ -108,15 +108,6 @@ pub(super) fn read_role(text: &str) -> Result<Role, FieldError> {
         let roles = Role::ALL.map(Role::as_str).join(", ");
         FieldError::new("/role", "role_unknown", format!("Give one of {roles}"))
     })
-}
-
-/// A token that manages people does not make itself, by way of one of them, mightier than it is.
-pub(super) fn check_hands_out(caller: &Caller, role: Role) -> Result<(), Problem> {
-    if scopes_of(role).is_subset(&caller.scopes()) {
-        return Ok(());
-    }
-    let detail = format!("Nobody hands out more than they have; you have {}", caller.scopes());
-    Err(Problem::forbidden("scope_exceeds_own", detail))
 }
 
 async fn set_role(conn: &mut Connection, caller: &Caller, id: UserId, role: Role) -> Result<User, Problem> {

@@ -82,10 +82,8 @@ pub(super) async fn verify(
 ) -> Result<HttpResponse, Problem> {
     let digest = email_token::parse(body.read()?.token.reveal()).ok_or_else(refuse_link)?;
     let attempt = Attempt::begin(&app, visitor.address, None).await?;
-    let Some((account, token)) = app.store.platform(async |conn| lookup::find_email_token(conn, &digest).await).await? else {
-        attempt.failed().await?;
-        return Err(refuse_link());
-    };
+    let found = app.store.autocommit(async |conn| lookup::find_email_token(conn, &digest).await).await?;
+    let (account, token) = attempt.found(found, refuse_link).await?;
     let confirm = async |conn: &mut Connection| -> Result<(), Problem> {
         check_status(accounts::get_account(conn, account).await?.status, Access::Read)?;
         let now = database_now(conn).await?;
@@ -129,15 +127,21 @@ pub(super) async fn send_again(app: web::Data<App>, caller: Caller, idempotency:
 async fn check_pace(conn: &mut Connection, account: AccountId, user: &User, now: DateTime<Utc>) -> Result<(), Problem> {
     let hour = TimeDelta::hours(1);
     let made = email_tokens::list_made_since(conn, account, user.id, Purpose::VerifyEmail, now - hour).await?;
-    match made.len().checked_sub(MAX_LINKS_AN_HOUR).and_then(|beyond| made.get(beyond)) {
+    match until_room(&made, MAX_LINKS_AN_HOUR, hour, now) {
         None => Ok(()),
-        Some(&oldest) => {
+        Some(wait) => {
             let detail = format!(
                 "{MAX_LINKS_AN_HOUR} links were sent within an hour; look for them in the mail, also among what was taken for spam"
             );
-            Err(Problem::too_many_requests("too_many_mails", detail, time_until(oldest + hour, now)))
+            Err(Problem::too_many_requests("too_many_mails", detail, wait))
         }
     }
+}
+
+/// How long until fewer than `most` of these moments, oldest first, lie within the window that ends now. `None` if it is so already.
+pub(super) fn until_room(made: &[DateTime<Utc>], most: usize, window: TimeDelta, now: DateTime<Utc>) -> Option<Duration> {
+    let last_to_leave = made.len().checked_sub(most)?;
+    made.get(last_to_leave).map(|&at| time_until(at + window, now))
 }
 
 /// How long until then.

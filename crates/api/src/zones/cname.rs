@@ -40,8 +40,8 @@ pub(super) struct Parameters {
 pub(super) async fn get(app: web::Data<App>, caller: Caller, id: Id<ZoneId>, query: Query<Parameters>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::ZonesRead)?;
     let (id, account) = (id.read()?, caller.account);
-    let name = DnsName::parse(&query.read()?.name, &app.settings.names)
-        .map_err(|error| Problem::invalid(vec![FieldError::new("?name", error.code(), error.detail())]))?;
+    let name =
+        DnsName::parse(&query.read()?.name, &app.settings.names).map_err(|error| FieldError::new("?name", error.code(), error.detail()))?;
     let body = async move |conn: &mut Connection| zones::get_zone(conn, account, id).await;
     let zone = app.store.tenant::<_, StoreError, _>(account, body).await?;
     if zone.mode != ZoneMode::Delegated {

@@ -17,7 +17,7 @@ use crate::auth::caller::Caller;
 use crate::faults::Faults;
 use crate::openapi::values;
 use crate::paging::{Cursor, Limit};
-use crate::problem::{FieldError, Problem};
+use crate::problem::Problem;
 use crate::request::{Id, Query};
 use crate::text;
 
@@ -80,8 +80,8 @@ fn parse(parameters: &Parameters) -> Result<(Filter, Option<ZoneName>, Limit), P
     let mut faults = Faults::default();
     let after = faults.check(ZoneName::parse_parameter(parameters.cursor.as_deref()));
     let limit = faults.check(Limit::parse(parameters.limit.as_deref()));
-    let status = faults.check(choice("?status", parameters.status.as_deref(), &ZoneStatus::ALL, ZoneStatus::as_str));
-    let mode = faults.check(choice("?mode", parameters.mode.as_deref(), &ZoneMode::ALL, ZoneMode::as_str));
+    let status = faults.check(text::choice("?status", parameters.status.as_deref(), &ZoneStatus::ALL, ZoneStatus::as_str));
+    let mode = faults.check(text::choice("?mode", parameters.mode.as_deref(), &ZoneMode::ALL, ZoneMode::as_str));
     let search = faults.check(parameters.q.as_deref().map(|q| text::line("?q", q, MAX_SEARCH_LENGTH)).transpose());
     let parsed = (|| {
         let filter = Filter { status: status?, mode: mode?, text: search?.map(|text| as_stored(&text)) };
@@ -93,19 +93,6 @@ fn parse(parameters: &Parameters) -> Result<(Filter, Option<ZoneName>, Limit), P
 /// Names are stored as A-labels, of which a part of a word in Unicode is no part; a whole label is.
 fn as_stored(text: &str) -> String {
     RecordName::parse(text).map_or_else(|_| text.to_lowercase(), |name| name.as_str().to_owned())
-}
-
-/// One of a few words.
-fn choice<T: Copy>(pointer: &str, given: Option<&str>, all: &[T], word: impl Fn(T) -> &'static str) -> Result<Option<T>, FieldError> {
-    let Some(given) = given else { return Ok(None) };
-    let unknown = || {
-        FieldError::new(
-            pointer,
-            "unknown_choice",
-            format!("Give one of {}", all.iter().map(|&one| word(one)).collect::<Vec<_>>().join(", ")),
-        )
-    };
-    all.iter().copied().find(|&one| word(one) == given).map(Some).ok_or_else(unknown)
 }
 
 /// A zone

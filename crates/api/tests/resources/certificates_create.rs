@@ -26,10 +26,6 @@ fn refused(answer: &Answer, status: u16, code: &str, detail: &str) {
     assert_eq!(answer.problem(status), (code.to_owned(), detail.to_owned()));
 }
 
-async fn count(api: &TestApi, table: &str) -> i64 {
-    api.sql(&format!("SELECT count(*) FROM {table}")).await[0]["count"].as_i64().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_pending_at_once_and_a_job_is_sent_for_it() {
     let api = TestApi::start().await;
@@ -77,7 +73,7 @@ async fn without_an_order_nothing_is_under_way() {
     let certificate = answer.expect(StatusCode::CREATED);
     assert_eq!((&certificate["status"], &certificate["next_attempt_at"]), (&json!("pending"), &Value::Null));
     assert_eq!(answer.header("location"), format!("/api/v1/certificates/{}", certificate["id"].as_str().unwrap()));
-    assert_eq!((count(&api, "issuances").await, api.jobs("issue").await.len()), (0, 0));
+    assert_eq!((api.count("issuances").await, api.jobs("issue").await.len()), (0, 0));
     // It holds its domain and its slot all the same.
     refused(&caller.post("/certificates", body).await, 409, "certificate_exists", EXISTS);
     assert_eq!(caller.get("/limits").await.expect(StatusCode::OK)["current_count"], 1);
@@ -120,14 +116,14 @@ async fn every_refusal_has_its_exact_text() {
     }
     caller.set_plan("plus").await;
     refused(&post(&with(&body, &json!({"auto_renew": true}))).await, 403, "auto_renew_requires_pro", AUTO_RENEW);
-    assert_eq!((count(&api, "certificates").await, count(&api, "issuances").await), (0, 0));
+    assert_eq!((api.count("certificates").await, api.count("issuances").await), (0, 0));
 
     for number in 0..5 {
         post(&with(&body, &json!({"domain": format!("h{number}.{name}")}))).await.expect(StatusCode::ACCEPTED);
     }
     refused(&post(&body).await, 403, "certificate_limit_reached", LIMIT);
     refused(&post(&with(&body, &json!({"domain": format!("h0.{name}")}))).await, 409, "certificate_exists", EXISTS);
-    assert_eq!((count(&api, "certificates").await, api.jobs("issue").await.len()), (5, 5));
+    assert_eq!((api.count("certificates").await, api.jobs("issue").await.len()), (5, 5));
 }
 
 /// Requirements S3.53: of several that apply, the first.
@@ -293,7 +289,7 @@ async fn a_body_of_another_shape_is_a_problem_that_names_every_field() {
     for raw in ["", "null", "[]", "\"x\"", "{\"zone_id\":", "{} {}", "\u{feff}{}"] {
         caller.post("/certificates", json!(raw)).await.problem(400);
     }
-    assert_eq!(count(&api, "certificates").await, 0);
+    assert_eq!(api.count("certificates").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

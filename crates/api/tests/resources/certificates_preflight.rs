@@ -24,10 +24,6 @@ fn codes(answer: &Value) -> Vec<&str> {
     answer["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap()).collect()
 }
 
-async fn count(api: &TestApi, table: &str) -> i64 {
-    api.sql(&format!("SELECT count(*) FROM {table}")).await[0]["count"].as_i64().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn where_all_is_well_nothing_is_found_and_nothing_is_stored_or_spent() {
     let api = TestApi::start().await;
@@ -36,7 +32,7 @@ async fn where_all_is_well_nothing_is_found_and_nothing_is_stored_or_spent() {
     let tables = ["certificates", "certificate_names", "issuances", "events", "audit_log", "ca_budget", "idempotency_keys", "apalis.jobs"];
     let mut before = Vec::new();
     for table in tables {
-        before.push(count(&api, table).await);
+        before.push(api.count(table).await);
     }
     let body = json!({"zone_id": zone, "domain": name, "wildcard": true});
     let answer = check(&caller, body.clone()).await;
@@ -53,7 +49,7 @@ async fn where_all_is_well_nothing_is_found_and_nothing_is_stored_or_spent() {
         ])
     );
     for (table, before) in tables.into_iter().zip(before) {
-        assert_eq!(count(&api, table).await, before, "{table}");
+        assert_eq!(api.count(table).await, before, "{table}");
     }
     // Who may see certificates may look.
     let viewer = caller.with_token(&["certificates:read"]).await;

@@ -183,6 +183,11 @@ impl TestApi {
         rows.iter().map(|row| serde_json::from_str(row.get(0)).unwrap()).collect()
     }
 
+    /// How many rows a table has, whosever they are.
+    pub(crate) async fn count(&self, table: &str) -> i64 {
+        self.sql(&format!("SELECT count(*) FROM {table}")).await[0]["count"].as_i64().unwrap()
+    }
+
     /// Runs a statement as somebody whom row-level security does not bind.
     pub(crate) async fn execute(&self, statement: &str) {
         let admin = self.stack.postgres.connect_as_admin(self.product.database()).await.unwrap();

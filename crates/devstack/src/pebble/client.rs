@@ -41,11 +41,6 @@ impl Pebble {
         self.get(&self.management_url("/roots/0")).await
     }
 
-    /// The intermediate of the certificates that Pebble issues. Another one after each start.
-    pub async fn intermediate_certificate_pem(&self) -> Result<String> {
-        self.get(&self.management_url("/intermediates/0")).await
-    }
-
     /// What Pebble says about the certificate with this serial number (hexadecimal): its `Status` is `Valid` or `Revoked`.
     pub async fn certificate_status(&self, serial_hex: &str) -> Result<serde_json::Value> {
         let text = self.get(&self.management_url(&format!("/cert-status-by-serial/{serial_hex}"))).await?;

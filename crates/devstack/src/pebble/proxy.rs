@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use http::header::{CONNECTION, CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING};
+use http::header::LOCATION;
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
@@ -21,14 +21,14 @@ use reqwest::Certificate;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::RwLock;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::renewal_info::{self, Script};
 use super::seen::Seen;
 use crate::answer::{self, Answer, AnswerBody};
 use crate::interference::Shared;
-use crate::keeper;
+use crate::keeper::{self, Task};
 
 /// Answers [`Seen`] as JSON.
 pub(super) const SEEN_PATH: &str = "/devstack/seen";
@@ -43,7 +43,7 @@ type Request = http::Request<Incoming>;
 /// A proxy that listens. Dropping it closes the port and cuts every connection.
 pub(super) struct Proxy {
     port: u16,
-    task: AbortHandle,
+    _task: Task,
 }
 
 /// What stands behind a proxy, and what is kept of what goes through.
@@ -56,12 +56,6 @@ pub(super) struct Behind<'a> {
     pub(super) interference: Shared,
     /// What is answered in place of Pebble, if anything is.
     pub(super) script: Option<Arc<Mutex<Script>>>,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 struct Upstream {
@@ -93,7 +87,7 @@ impl Proxy {
         let listener = listener.with_context(|| format!("the proxy cannot listen on port {port}: address already in use"))?;
         let port = listener.local_addr()?.port();
         let task = keeper::start_task(accept(listener, TlsAcceptor::from(tls), Arc::new(upstream)))?;
-        Ok(Self { port, task })
+        Ok(Self { port, _task: task })
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -169,7 +163,7 @@ impl Upstream {
         let url = format!("https://{}{}", self.address, head.uri);
         let sent = self.client.request(head.method, url).headers(head.headers).body(body.clone()).send().await;
         let answer = sent.context("Pebble does not answer")?;
-        let (status, mut headers) = (answer.status(), answer.headers().clone());
+        let (status, headers) = (answer.status(), answer.headers().clone());
         let mut answered = answer.bytes().await.context("Pebble broke off its answer")?;
         if self.script.is_some() && status.is_success() {
             answered = renewal_info::complete(path, &host, &body, answered);
@@ -184,12 +178,7 @@ impl Upstream {
         }
         drop(seen);
 
-        for hop_by_hop in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
-            headers.remove(hop_by_hop);
-        }
-        let mut response = Response::new(AnswerBody::from(answered));
-        (*response.status_mut(), *response.headers_mut()) = (status, headers);
-        Ok(response)
+        Ok(answer::passed_on(status, headers, answered))
     }
 
     fn script(&self) -> Option<MutexGuard<'_, Script>> {

@@ -48,6 +48,13 @@ impl Default for PebbleOptions {
     }
 }
 
+impl PebbleOptions {
+    /// Rejects no nonce, for tests that hold or refuse requests: what is held is what was meant.
+    pub fn unfailing() -> Self {
+        Self { rejected_nonces_percent: 0, ..Self::default() }
+    }
+}
+
 /// Pebble behind its proxy, on ports that stay the same through stop and start. Derefs to [`Pebble`].
 ///
 /// All its state (accounts, orders, roots) is new at each start.

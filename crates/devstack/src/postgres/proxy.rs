@@ -7,10 +7,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::Postgres;
-use crate::keeper;
+use crate::keeper::{self, Task};
 
 /// What goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Traffic {
 /// Listens until it is dropped.
 pub struct DatabaseProxy {
     port: u16,
-    task: AbortHandle,
+    _task: Task,
     state: watch::Sender<State>,
 }
 
@@ -37,12 +37,6 @@ struct State {
     generation: u64,
 }
 
-impl Drop for DatabaseProxy {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl DatabaseProxy {
     /// Stands before this server, on a port of its own.
     pub async fn before(postgres: &Postgres) -> Result<Self> {
@@ -51,7 +45,7 @@ impl DatabaseProxy {
         let port = listener.local_addr()?.port();
         let (state, seen) = watch::channel(State { traffic: Traffic::Flows, generation: 0 });
         let task = keeper::start_task(accept(listener, (Ipv4Addr::LOCALHOST, postgres.port()).into(), seen))?;
-        Ok(Self { port, task, state })
+        Ok(Self { port, _task: task, state })
     }
 
     /// Where it listens on 127.0.0.1.

@@ -5,32 +5,26 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::PowerDns;
-use crate::answer::{self, Answer, AnswerBody};
+use crate::answer::{self, Answer};
 use crate::fault::Fault;
+use crate::http_client;
 use crate::interference::{Hold, Refusal, Shared};
-use crate::{http_client, keeper};
+use crate::keeper::{self, Task};
 
 /// Listens until it is dropped. Requests are named by method and path: `PATCH /api/v1/servers/localhost/zones/example.test.`
 pub struct PowerDnsProxy {
     port: u16,
-    task: AbortHandle,
+    _task: Task,
     interference: Shared,
-}
-
-impl Drop for PowerDnsProxy {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl PowerDnsProxy {
@@ -42,7 +36,7 @@ impl PowerDnsProxy {
         let interference = Shared::default();
         let server = Arc::new(Server { url: powerdns.api_url(), client: http_client::plain()?, interference: Arc::clone(&interference) });
         let task = keeper::start_task(accept(listener, server))?;
-        Ok(Self { port, task, interference })
+        Ok(Self { port, _task: task, interference })
     }
 
     /// `http://127.0.0.1:<port>`, without the path `/api/v1`.
@@ -106,12 +100,9 @@ impl Server {
         }
         let sent = self.client.request(head.method, format!("{}{}", self.url, head.uri)).headers(head.headers).body(body).send().await;
         let sent = sent.context("PowerDNS does not answer")?;
-        let (status, mut headers) = (sent.status(), sent.headers().clone());
-        for hop_by_hop in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
-            headers.remove(hop_by_hop);
-        }
-        let mut answered = Response::new(AnswerBody::from(sent.bytes().await.context("PowerDNS broke off its answer")?));
-        (*answered.status_mut(), *answered.headers_mut()) = (status, headers);
+        let (status, headers) = (sent.status(), sent.headers().clone());
+        let bytes = sent.bytes().await.context("PowerDNS broke off its answer")?;
+        let answered = answer::passed_on(status, headers, bytes);
         Ok(self.interference.after(&name, answered).await.0)
     }
 }

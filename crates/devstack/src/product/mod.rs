@@ -105,6 +105,12 @@ impl Product {
         self
     }
 
+    /// Has every process started from now on order from the CA of this ACME directory, whose HTTPS has its PEM root in `ca_file`.
+    #[must_use]
+    pub fn at_ca(self, directory_url: impl Into<String>, ca_file: &Path) -> Self {
+        self.with(setting::ACME_DIRECTORY, directory_url).with(setting::ACME_CA_FILE, ca_file.display().to_string())
+    }
+
     /// Has every process started from now on reach the database through a proxy on this port. What the tests themselves ask goes past it.
     #[must_use]
     pub fn behind(self, proxy: &DatabaseProxy) -> Self {

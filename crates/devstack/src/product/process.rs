@@ -114,11 +114,6 @@ impl ProductProcess {
         fs::read_to_string(&self.spec.log).with_context(|| format!("cannot read {}", self.spec.log.display()))
     }
 
-    /// Where it logs.
-    pub fn log_file(&self) -> &std::path::Path {
-        &self.spec.log
-    }
-
     /// The last lines of its log, for an error message.
     pub fn log_tail(&self, lines: usize) -> String {
         layout::tail(&self.spec.log, lines)

@@ -99,10 +99,6 @@ pub const SWEEP_INTERVAL_SECONDS: &str = "ZONECERT_SWEEP_INTERVAL_SECONDS";
 pub const RENEWAL_SCAN_SECONDS: &str = "ZONECERT_RENEWAL_SCAN_SECONDS";
 /// Seconds before each further attempt, comma separated.
 pub const RETRY_LADDER_SECONDS: &str = "ZONECERT_RETRY_LADDER_SECONDS";
-/// Networks of reverse proxies that are believed, comma separated.
-pub const TRUSTED_PROXIES: &str = "ZONECERT_TRUSTED_PROXIES";
-/// Origins of web pages that may call the API, comma separated.
-pub const CORS_ORIGINS: &str = "ZONECERT_CORS_ORIGINS";
 /// Calls, and seconds for as many more, `elite=200/10,address=400/20`, or `off`.
 pub const RATE_LIMITS: &str = "ZONECERT_RATE_LIMITS";
 /// Failed sign-ins that are free, and seconds of the longest wait, `email=5/60,address=20/900`.

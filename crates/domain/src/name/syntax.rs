@@ -49,7 +49,7 @@ pub(crate) fn check(name: &str, max_length: usize) -> Result<(), NameError> {
 }
 
 /// Whether `name` is `zone` or ends in `.zone`.
-pub(crate) fn is_at_or_below(name: &str, zone: &str) -> bool {
+pub fn is_at_or_below(name: &str, zone: &str) -> bool {
     name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 

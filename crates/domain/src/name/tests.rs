@@ -228,6 +228,8 @@ fn a_stored_name_is_read_back_and_a_damaged_one_is_not() {
     for text in ["", "*.", "App.zonecert.io", "zonecert.io.", "a b.io", "bücher.de", "*.*.io", "a..io", "a_b.io", "io", "-a.io"] {
         assert!(DnsName::from_stored(text).is_err(), "{text:?}");
     }
+    let stored = ["co.uk", "a..io", "*.example.test"].map(str::to_owned);
+    assert_eq!(DnsName::readable(&stored), ["co.uk", "*.example.test"].map(|text| DnsName::from_stored(text).unwrap()));
     // A suffix of today's list, stored before it was one.
     assert_eq!(DnsName::from_stored("co.uk").unwrap().registered_domain(), "co.uk");
 }

@@ -124,14 +124,14 @@ impl Data<'_> {
     }
 
     fn texts(&mut self) -> Result<String, String> {
-        let strings: Vec<&[u8]> = self.fields.by_ref().flat_map(|field| pieces(&field.bytes)).collect();
-        if strings.is_empty() {
+        let texts: Vec<&[u8]> = self.fields.by_ref().map(|field| field.bytes.as_slice()).collect();
+        if texts.is_empty() {
             return Err("the text is missing".to_owned());
         }
-        if strings.iter().map(|string| string.len()).sum::<usize>() > MAX_TEXT_OCTETS {
+        if texts.iter().map(|text| text.len()).sum::<usize>() > MAX_TEXT_OCTETS {
             return Err(format!("the text has more than {MAX_TEXT_OCTETS} octets"));
         }
-        Ok(strings.into_iter().map(quote).collect::<Vec<_>>().join(" "))
+        Ok(texts.into_iter().map(quote_text).collect::<Vec<_>>().join(" "))
     }
 
     /// RFC 8659 §4.1.
@@ -225,9 +225,10 @@ pub(super) fn ipv6(text: &str) -> Result<String, String> {
     Ok(address.to_string())
 }
 
-/// Strings that fit, in place of one that may be too long. An empty one stays.
-fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.is_empty().then_some(bytes).into_iter().chain(bytes.chunks(MAX_STRING_OCTETS))
+/// A text as the data of a TXT record: in quotes and printable ASCII, in as many character-strings as it takes, one for an empty text (RFC 1035 §5.1).
+pub fn quote_text(text: &[u8]) -> String {
+    let pieces = text.is_empty().then_some(text).into_iter().chain(text.chunks(MAX_STRING_OCTETS));
+    pieces.map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// A character-string in quotes, in printable ASCII.

@@ -12,7 +12,7 @@ mod record_type;
 mod service;
 mod zone_file;
 
-pub use content::parse_content;
+pub use content::{parse_content, quote_text};
 pub use error::{RecordError, TextError};
 pub use name::RecordName;
 pub use record_set::{RecordSet, check_place, parse_ttl, stand_together};

@@ -142,8 +142,9 @@ pub async fn mark_deleted(conn: &mut Connection, account: AccountId, id: Certifi
     if deleted == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }
 
+/// The row, unless the certificate was deleted.
 #[diesel::dsl::auto_type]
-fn undeleted(account: AccountId, id: CertificateId) -> _ {
+pub(crate) fn undeleted(account: AccountId, id: CertificateId) -> _ {
     let (account, id): (Uuid, Uuid) = (account.0, id.0);
     certificates::table
         .filter(certificates::account_id.eq(account))

@@ -9,7 +9,7 @@ use crate::outcome::{Outcome, attempt};
 use crate::tables;
 
 /// Function, owner, whether it runs as its owner, and who may call it beside the owner.
-const FUNCTIONS: [(&str, &str, bool, &str); 45] = [
+const FUNCTIONS: [(&str, &str, bool, &str); 44] = [
     (
         "enqueue_job(text,jsonb,text,timestamp with time zone,integer)",
         "zonecert_owner",
@@ -20,9 +20,8 @@ const FUNCTIONS: [(&str, &str, bool, &str); 45] = [
     ("key_versions_stay_destroyed()", "zonecert_owner", false, ""),
     ("lookup_api_token(bytea)", "zonecert_lookup", true, "zonecert_api"),
     ("lookup_ca_budget(text,text,text,interval)", "zonecert_lookup", true, "zonecert_api zonecert_worker"),
-    ("lookup_ca_budget_free_at(text,text,text,interval,integer)", "zonecert_lookup", true, "zonecert_api zonecert_worker"),
     ("lookup_ca_pauses(text,text[],text[])", "zonecert_lookup", true, "zonecert_api zonecert_worker"),
-    ("lookup_ca_uses(text,text,text,interval,uuid)", "zonecert_lookup", true, "zonecert_api zonecert_worker"),
+    ("lookup_ca_uses(text,text[],text[],double precision[],uuid)", "zonecert_lookup", true, "zonecert_api zonecert_worker"),
     ("lookup_email_token(bytea)", "zonecert_lookup", true, "zonecert_api"),
     ("lookup_invitation(bytea)", "zonecert_lookup", true, "zonecert_api"),
     ("lookup_refresh_token(bytea)", "zonecert_lookup", true, "zonecert_api"),

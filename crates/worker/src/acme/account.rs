@@ -62,10 +62,6 @@ impl AcmeDirectory {
         &self.settings.directory_url
     }
 
-    pub(super) fn http(&self) -> &AcmeHttp {
-        &self.http
-    }
-
     /// Our account. Loaded or made by one call at a time; the others wait for what comes of it.
     pub async fn account(&self) -> Result<Arc<AcmeAccount>, Failure> {
         let failures_before = self.failures.load(Ordering::Acquire);

@@ -114,12 +114,12 @@ impl AcmeHttp {
     }
 
     /// One request, named as ours, and what its answer says beside its body on record.
-    async fn send(&self, mut request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, HttpError> {
+    pub(super) async fn send(&self, mut request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, instant_acme::Error> {
         record(Answer::default());
         request.headers_mut().insert(USER_AGENT, AGENT);
         let (method, uri, begun) = (request.method().clone(), request.uri().clone(), Instant::now());
         let host = uri.authority().map(ToString::to_string).unwrap_or_default();
-        let response = self.exchange(request, host).await?;
+        let response = self.exchange(request, host).await.map_err(|error| instant_acme::Error::Other(Box::new(error)))?;
         let status = response.status().as_u16();
         tracing::debug!(%method, %uri, status, milliseconds = begun.elapsed().as_millis(), "the CA has answered");
         let not_json = response.body().trim_ascii_start().first().is_some_and(|first| *first != b'{');
@@ -130,7 +130,7 @@ impl AcmeHttp {
     /// GET without a signature: of the directory (RFC 8555 §7.1.1) and of what it offers to everybody.
     pub(super) async fn get(&self, url: &str) -> Result<Response<Bytes>, instant_acme::Error> {
         let request = Request::get(url).body(BodyWrapper::default())?;
-        self.send(request).await.map_err(|error| instant_acme::Error::Other(Box::new(error)))
+        self.send(request).await
     }
 
     async fn exchange(&self, request: Request<BodyWrapper<Bytes>>, host: String) -> Result<Response<Bytes>, HttpError> {
@@ -163,7 +163,7 @@ impl HttpClient for AcmeHttp {
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
         let this = self.clone();
         Box::pin(async move {
-            let response = this.send(request).await.map_err(|error| instant_acme::Error::Other(Box::new(error)))?;
+            let response = this.send(request).await?;
             Ok(BytesResponse::from(response.map(Full::new)))
         })
     }

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method, Request};
-use instant_acme::{BodyWrapper, Error, HttpClient as _, Problem, RevocationRequest};
+use http::{HeaderMap, Request};
+use instant_acme::{BodyWrapper, Error, Problem, RevocationRequest};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 use zonecert_domain::failure::{Failure, FailureCode};
@@ -13,7 +13,7 @@ use zonecert_pki::PrivateKey;
 
 use super::account::AcmeDirectory;
 use super::failure::{About, classify, from_answer};
-use super::http::{last_answer, recorded};
+use super::http::recorded;
 
 /// How often a request is sent whose nonce was refused (RFC 8555 §6.5).
 const ATTEMPTS: usize = 3;
@@ -58,37 +58,30 @@ impl AcmeDirectory {
         if reason != RevocationReason::Unspecified {
             payload["reason"] = json!(reason.number());
         }
-        let (_, directory) = self.exchange(Method::GET, self.directory_url(), None).await?;
-        let resources: Resources = serde_json::from_slice(&directory)?;
+        let directory = self.http.get(self.directory_url()).await?;
+        let resources: Resources = serde_json::from_slice(directory.body())?;
         let mut nonce = None;
         for attempt in 1.. {
-            let fresh = match nonce.take() {
-                Some(nonce) => nonce,
-                None => nonce_of(&self.exchange(Method::HEAD, &resources.new_nonce, None).await?.0).ok_or("the CA gave no nonce")?,
+            let fresh = if let Some(nonce) = nonce.take() {
+                nonce
+            } else {
+                let request = Request::head(&resources.new_nonce).body(BodyWrapper::default())?;
+                nonce_of(self.http.send(request).await?.headers()).ok_or("the CA gave no nonce")?
             };
             let body = signed(key, &resources.revoke_cert, &fresh, &payload)?;
-            let (headers, answered) = self.exchange(Method::POST, &resources.revoke_cert, Some(body)).await?;
-            if last_answer().is_success() {
+            let request =
+                Request::post(&resources.revoke_cert).header(CONTENT_TYPE, "application/jose+json").body(BodyWrapper::from(body))?;
+            let answered = self.http.send(request).await?;
+            if answered.status().is_success() {
                 return Ok(());
             }
-            let problem: Problem = serde_json::from_slice(&answered)?;
+            let problem: Problem = serde_json::from_slice(answered.body())?;
             if attempt == ATTEMPTS || problem.r#type.as_deref() != Some("urn:ietf:params:acme:error:badNonce") {
                 return Err(problem.into());
             }
-            nonce = nonce_of(&headers);
+            nonce = nonce_of(answered.headers());
         }
         unreachable!("the loop ends by its attempts")
-    }
-
-    async fn exchange(&self, method: Method, url: &str, body: Option<Vec<u8>>) -> Result<(HeaderMap, Vec<u8>), Error> {
-        let mut request = Request::builder().method(method).uri(url);
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/jose+json");
-        }
-        let request = request.body(body.map(BodyWrapper::from).unwrap_or_default())?;
-        let mut answer = self.http().request(request).await?;
-        let body = answer.body.into_bytes().await.map_err(Error::Other)?;
-        Ok((answer.parts.headers, body.to_vec()))
     }
 }
 

@@ -58,8 +58,8 @@ impl Desired {
 
     /// What differs between the zone and the rows: nothing, once it holds all that is wanted, nothing that is not, and one SOA record.
     pub(super) fn changes(&self, dns_zone: &str, zone: &Zone, nameservers: &NameServers) -> Vec<RrSetChange> {
-        let names = self.0.iter().filter_map(|(name, values)| values.change(name, find(zone, name, "TXT")));
-        names.chain(soa_change(dns_zone, find(zone, &fqdn(dns_zone), "SOA"), nameservers)).collect()
+        let names = self.0.iter().filter_map(|(name, values)| values.change(name, zone.find(name, "TXT")));
+        names.chain(soa_change(dns_zone, zone.find(&fqdn(dns_zone), "SOA"), nameservers)).collect()
     }
 
     /// Whether a change is of what these rows say, and not of what customers keep.
@@ -70,7 +70,7 @@ impl Desired {
     /// Records of `before`, at names of ours but not ours, that `after` no longer has: somebody else has changed them at the same moment.
     pub(super) fn lost_foreign(&self, before: &Zone, after: &Zone) -> Vec<String> {
         let lost = |(name, values): (&String, &Values)| {
-            let kept = values.foreign(find(before, name, "TXT")).is_subset(&values.foreign(find(after, name, "TXT")));
+            let kept = values.foreign(before.find(name, "TXT")).is_subset(&values.foreign(after.find(name, "TXT")));
             (!kept).then(|| name.clone())
         };
         self.0.iter().filter_map(lost).collect()
@@ -135,10 +135,6 @@ fn soa_change(dns_zone: &str, rrset: Option<&RrSet>, nameservers: &NameServers) 
 
 fn serial(soa: &str) -> u32 {
     soa.split_ascii_whitespace().nth(2).and_then(|serial| serial.parse().ok()).unwrap_or_default()
-}
-
-fn find<'a>(zone: &'a Zone, name: &str, record_type: &str) -> Option<&'a RrSet> {
-    zone.rrsets.iter().find(|rrset| rrset.record_type == record_type && rrset.name.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]

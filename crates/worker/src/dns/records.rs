@@ -52,7 +52,7 @@ impl<'a> Records<'a> {
 
     /// Record sets that shall go and are there.
     pub(super) fn removals(&self, zone: &Zone) -> Vec<RrSetChange> {
-        let there = |key: &Key| find(zone, key).is_some_and(|rrset| !rrset.records.is_empty());
+        let there = |(name, record_type): &Key| zone.find(name, record_type).is_some_and(|rrset| !rrset.records.is_empty());
         let removal = |key: &Key| RrSetChange {
             name: key.0.clone(),
             record_type: key.1.clone(),
@@ -67,7 +67,7 @@ impl<'a> Records<'a> {
 
     /// Record sets that shall be there and are not, or differ; not those that `PowerDNS` would not have as the zone is now.
     pub(super) fn additions(&self, zone: &Zone) -> Vec<RrSetChange> {
-        let wanted = self.with(Fate::Show).filter(|(key, row)| !row.settled && !shows(find(zone, key), row));
+        let wanted = self.with(Fate::Show).filter(|(key, row)| !row.settled && !shows(zone.find(&key.0, &key.1), row));
         wanted
             .map(|(key, row)| {
                 // PowerDNS refuses a set that holds a content twice.
@@ -158,10 +158,6 @@ fn shows(rrset: Option<&RrSet>, row: &ZoneRecord) -> bool {
     let shown: BTreeSet<&str> = rrset.records.iter().filter(|record| !record.disabled).map(|record| record.content.as_str()).collect();
     let wanted: BTreeSet<&str> = row.contents.iter().map(String::as_str).collect();
     rrset.ttl == row.ttl_seconds && shown == wanted && rrset.records.len() == wanted.len()
-}
-
-fn find<'a>(zone: &'a Zone, (name, record_type): &Key) -> Option<&'a RrSet> {
-    zone.rrsets.iter().find(|rrset| rrset.record_type == *record_type && rrset.name.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]

@@ -1,31 +1,10 @@
 //! TXT records in presentation form (RFC 1035 §5.1): character-strings of up to 255 octets in quotes.
 
-use std::fmt::Write as _;
+use zonecert_domain::records::quote_text;
 
 /// One value as the content of a record, in as many character-strings as it takes.
 pub(super) fn quote(value: &str) -> String {
-    const LONGEST: usize = 255;
-    if value.is_empty() {
-        return "\"\"".to_owned();
-    }
-    let strings: Vec<String> = value.as_bytes().chunks(LONGEST).map(quote_string).collect();
-    strings.join(" ")
-}
-
-fn quote_string(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(octets.len() + 2);
-    text.push('"');
-    for &octet in octets {
-        match octet {
-            b'"' | b'\\' => text.extend(['\\', char::from(octet)]),
-            b' '..=b'~' => text.push(char::from(octet)),
-            _ => {
-                let _ = write!(text, "\\{octet:03}");
-            }
-        }
-    }
-    text.push('"');
-    text
+    quote_text(value.as_bytes())
 }
 
 /// The value of a record: its character-strings one after the other, as whoever looks it up joins them (RFC 8555 §8.4 has one). `None` where the

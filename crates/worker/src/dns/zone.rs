@@ -14,6 +14,13 @@ pub(super) struct Zone {
     pub(super) rrsets: Vec<RrSet>,
 }
 
+impl Zone {
+    /// The record set of this name and type.
+    pub(super) fn find(&self, name: &str, record_type: &str) -> Option<&RrSet> {
+        self.rrsets.iter().find(|rrset| rrset.record_type == record_type && rrset.name.eq_ignore_ascii_case(name))
+    }
+}
+
 /// The records of one name and type.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct RrSet {

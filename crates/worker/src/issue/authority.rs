@@ -71,7 +71,7 @@ impl Run<'_> {
     /// An order there would fail for good, where waiting for the first CA heals.
     async fn caa_forbids(&self, ca: &Authority, subject: &Subject) -> bool {
         let Ok(zone) = ZoneName::from_stored(&subject.zone) else { return false };
-        let names: Vec<DnsName> = subject.names.iter().filter_map(|name| DnsName::from_stored(name).ok()).collect();
+        let names = DnsName::readable(&subject.names);
         let (zone_id, mode) = (subject.zone_id, subject.zone_mode);
         let looked_at = zonecert_preflight::Subject { zone: &zone, zone_id, mode, names: &names, our_values: &[] };
         let expectations = Expectations::new(&[], &ca.caa_identities, None);

@@ -11,13 +11,13 @@ use zonecert_pki::chain::CertificateChain;
 use zonecert_store::events::{self, Level, NewEvent};
 use zonecert_store::issuances::{self, Issuance, database_now};
 use zonecert_store::issuing::{self, Outcome};
-use zonecert_store::orders::{self, Order, OrderChange};
+use zonecert_store::orders::{Order, OrderChange};
 use zonecert_store::revocations::{self, NewRevocation};
 use zonecert_store::{Connection, StoreError, ca_budget, private_keys};
 
-use super::record::{about, withdraw_challenges};
-use super::{Run, StepError, spending};
-use crate::acme::{OrderState, OrderStatus};
+use super::record::about;
+use super::{Run, StepError};
+use crate::acme::OrderStatus;
 use crate::metrics::Ending;
 
 /// A certificate that came when nobody wanted it any more.
@@ -53,11 +53,6 @@ impl Run<'_> {
         issuance.cancel_requested_at.is_none_or(|cancelled_at| issuance.now >= cancelled_at + self.worker.settings.lease)
     }
 
-    async fn look_again(&self, order: &Order, answer: &OrderState) -> Result<(), StepError> {
-        let pause = self.worker.settings.timing.poll_pause(order.polls + 1, answer.retry_after);
-        Ok(self.record_looked(order, Vec::new(), pause).await?)
-    }
-
     /// Leaves the order and ends the issuance, with all that follows from it in one transaction.
     pub(super) async fn cancel(&self, issuance: &Issuance) -> Result<(), StepError> {
         Ok(self.record_cancelled(issuance, None).await?)
@@ -70,15 +65,10 @@ impl Run<'_> {
                 issuances::guard(conn, &lease).await?;
                 if let (Some(late), Some(order)) = (&late, &issuance.live_order) {
                     self.revoke_late(conn, issuance, order, late).await?;
-                }
-                if let Some(order) = &issuance.live_order {
-                    if late.is_some() {
-                        ca_budget::keep_certificate(conn, order.id).await?;
-                    } else {
-                        spending::give_back(conn, order, false).await?;
-                    }
-                    orders::advance(conn, lease.account, order, OrderEvent::Abandoned, OrderChange::default(), None).await?;
-                    withdraw_challenges(conn, lease.account, order).await?;
+                    ca_budget::keep_certificate(conn, order.id).await?;
+                    self.end_order(conn, order, OrderEvent::Abandoned, OrderChange::default()).await?;
+                } else {
+                    self.abandon_order(conn, issuance, false).await?;
                 }
                 issuances::end(conn, &lease, IssuanceEvent::Cancelled, None).await?;
                 issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Cancelled).await?;

@@ -7,15 +7,16 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use zonecert_domain::failure::{Actor, Failure, FailureCode};
 use zonecert_domain::issuance::{Failed, IssuanceEvent, Verdict, after_failure, what_failed};
+use zonecert_domain::moment;
 use zonecert_domain::order::OrderEvent;
 use zonecert_store::events::{self, Level, NewEvent};
 use zonecert_store::failures::{describe, shown_limited};
 use zonecert_store::issuances::{self, Issuance, database_now};
 use zonecert_store::issuing::{self, Outcome};
-use zonecert_store::orders::{self, OrderChange};
+use zonecert_store::orders::OrderChange;
 use zonecert_store::{Connection, StoreError, ca_budget};
 
-use super::record::{about, withdraw_challenges};
+use super::record::about;
 use super::{Run, Unexplained, spending};
 use crate::metrics::Ending;
 
@@ -41,11 +42,7 @@ impl Run<'_> {
         let shown = match verdict {
             Verdict::RepeatStep(pause) => return self.repeat_step(issuance, failure, pause).await,
             Verdict::Rest(pause) => self.record_rest(issuance, failure, (failed, unproven), pause).await?,
-            Verdict::Fail => {
-                let shown = self.record_failed(issuance, failure, unproven, None).await?;
-                self.worker.metrics.ended(issuance.reason, Ending::Failed);
-                shown
-            }
+            Verdict::Fail => self.record_failed(issuance, failure, unproven, None).await?,
         };
         *self.unexplained.lock().unwrap_or_else(PoisonError::into_inner) = Unexplained::of(issuance, failure, verdict, shown);
         Ok(false)
@@ -92,7 +89,7 @@ impl Run<'_> {
                 let shown = shown_limited(failure, Some(next_attempt_at), limited.then_some(next_attempt_at));
                 issuances::rest(conn, &lease, pause, describe(failure)).await?;
                 issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Waiting(shown.clone())).await?;
-                let message = format!("{}; the next attempt is at {}", failure.detail(), next_attempt_at.format("%Y-%m-%d %H:%M:%S UTC"));
+                let message = format!("{}; the next attempt is at {}", failure.detail(), moment::shown(next_attempt_at));
                 let event = failure_event(issuance, Level::Warning, "attempt_failed", message, failure);
                 events::record(conn, lease.account, event).await?;
                 Ok(shown)
@@ -110,19 +107,20 @@ impl Run<'_> {
         limited_until: Option<DateTime<Utc>>,
     ) -> Result<Value, StoreError> {
         let lease = self.lease;
+        let shown = shown_limited(failure, None, limited_until);
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
                 self.fail_order(conn, issuance, failure, unproven).await?;
                 issuances::end(conn, &lease, IssuanceEvent::Failed, Some(describe(failure))).await?;
-                let shown = shown_limited(failure, None, limited_until);
                 issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Failed(shown.clone())).await?;
                 let event = failure_event(issuance, Level::Error, "issuance_failed", failure.detail().to_owned(), failure);
-                events::record(conn, lease.account, event).await?;
-                Ok(shown)
+                events::record(conn, lease.account, event).await.map(drop)
             })
         })
-        .await
+        .await?;
+        self.worker.metrics.ended(issuance.reason, Ending::Failed);
+        Ok(shown)
     }
 
     async fn fail_order(
@@ -142,8 +140,7 @@ impl Run<'_> {
             spending::give_back(conn, order, refused).await?;
         }
         let change = OrderChange { failure: Some(describe(failure)), ..OrderChange::default() };
-        orders::advance(conn, self.lease.account, order, OrderEvent::Failed, change, None).await?;
-        withdraw_challenges(conn, self.lease.account, order).await
+        self.end_order(conn, order, OrderEvent::Failed, change).await
     }
 }
 

@@ -72,7 +72,7 @@ impl Unexplained {
             if subject.zone_standing == ZoneStanding::Deleted {
                 return Ok(None);
             }
-            let names: Vec<DnsName> = subject.names.iter().filter_map(|name| DnsName::from_stored(name).ok()).collect();
+            let names = DnsName::readable(&subject.names);
             let our_values = challenge_records::list_values(conn, account, &names).await?;
             let budgets = match worker.directories.for_environment(subject.environment) {
                 Ok(authorities) => ca_budget::list_budgets(conn, account, &authorities[0].ledger, &names).await?,

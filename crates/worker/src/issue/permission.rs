@@ -13,11 +13,11 @@ use zonecert_store::events::{self, Level};
 use zonecert_store::failures::{describe, shown};
 use zonecert_store::issuances::{self, Issuance};
 use zonecert_store::issuing::{self, Outcome, Subject};
-use zonecert_store::orders::{self, OrderChange};
+use zonecert_store::orders::OrderChange;
 use zonecert_store::{Connection, StoreError, renewal_schedule};
 
 use super::failure::failure_event;
-use super::record::{about, withdraw_challenges};
+use super::record::about;
 use super::{Run, StepError, spending};
 
 /// Whoever ends a suspension wakes what waits; this is for a wake that got lost.
@@ -103,8 +103,7 @@ impl Run<'_> {
     pub(super) async fn abandon_order(&self, conn: &mut Connection, issuance: &Issuance, refused: bool) -> Result<(), StoreError> {
         let Some(order) = &issuance.live_order else { return Ok(()) };
         spending::give_back(conn, order, refused).await?;
-        orders::advance(conn, self.lease.account, order, OrderEvent::Abandoned, OrderChange::default(), None).await?;
-        withdraw_challenges(conn, self.lease.account, order).await
+        self.end_order(conn, order, OrderEvent::Abandoned, OrderChange::default()).await
     }
 }
 

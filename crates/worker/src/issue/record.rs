@@ -6,6 +6,7 @@ use serde_json::json;
 use zonecert_domain::failure::Failure;
 use zonecert_domain::id::{AccountId, KeyVersionId};
 use zonecert_domain::issuance::IssuanceEvent;
+use zonecert_domain::moment;
 use zonecert_domain::order::OrderEvent;
 use zonecert_pki::chain::CertificateChain;
 use zonecert_pki::key::PrivateKey;
@@ -74,13 +75,14 @@ impl Run<'_> {
         self.persist(|| async {
             let begun = self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
-                let renewal = versions::has_version_for(conn, lease.account, certificate, names).await?;
                 let order = orders::insert_order(conn, lease.account, &new).await?;
                 issuing::record_outcome(conn, lease.account, certificate, Outcome::Running).await?;
                 let mut event = about(issuance, None, "order_begun", format!("asking the CA for {}", subject.names.join(", ")));
                 event.order = Some(order);
                 event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url });
                 events::record(conn, lease.account, event).await?;
+                // What replaces a certificate is exempt from the limit that this is about.
+                let renewal = replaces.is_none() && versions::has_version_for(conn, lease.account, certificate, names).await?;
                 let charge = Charge { order, names, replaces: replaces.is_some(), renewal, overdraws };
                 match ca_budget::charge(conn, lease.account, ca, &charge).await? {
                     Some(spent) => Err(NotBegun::Spent(spent)),
@@ -270,7 +272,7 @@ impl Run<'_> {
             event.details = json!({ "name_servers": servers });
             event
         };
-        self.advance_with_look(order, OrderEvent::Notified, OrderChange::default, event).await
+        self.advance(order, OrderEvent::Notified, Some(self.first_pause()), event).await
     }
 
     pub(super) async fn record_authorized(
@@ -314,10 +316,8 @@ impl Run<'_> {
 
     pub(super) async fn record_finalized(&self, issuance: &Issuance, order: &Order, answer: &OrderState) -> Result<(), StoreError> {
         let event = || about(issuance, Some(order), "finalized", "the CA has the certificate request".to_owned());
-        if answer.status == OrderStatus::Valid {
-            return self.advance(order, OrderEvent::Finalized, OrderChange::default, event).await;
-        }
-        self.advance_with_look(order, OrderEvent::Finalized, OrderChange::default, event).await
+        let pause = (answer.status != OrderStatus::Valid).then(|| self.first_pause());
+        self.advance(order, OrderEvent::Finalized, pause, event).await
     }
 
     /// The version, the state of the certificate, the end of the issuance and the removal of the TXT values: all or nothing.
@@ -325,18 +325,16 @@ impl Run<'_> {
         let (lease, certificate) = (self.lease, issuance.certificate);
         let key_version = order.key_version.ok_or(StoreError::Stale)?;
         let (not_before, not_after) = (chain.not_before(), chain.not_after());
-        let (account, names) = (lease.account, order.names.as_slice());
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
-                let renewal = versions::has_version_for(conn, account, certificate, names).await?;
-                spending::record_issued(conn, account, order, renewal).await?;
+                spending::record_issued(conn, lease.account, certificate, order).await?;
                 let version = versions::insert_issued_version(conn, lease.account, certificate, order.id, key_version, &chain).await?;
                 self.move_on(conn, order, OrderEvent::Issued, OrderChange::default(), None).await?;
                 withdraw_challenges(conn, lease.account, order).await?;
                 issuances::end(conn, &lease, IssuanceEvent::Succeeded, None).await?;
                 issuing::record_issued(conn, lease.account, certificate, Issued { version, not_after }).await?;
-                let message = format!("issued by {}, valid until {}", chain.issuer(), not_after.format("%Y-%m-%d %H:%M:%S UTC"));
+                let message = format!("issued by {}, valid until {}", chain.issuer(), moment::shown(not_after));
                 let mut event = about(issuance, Some(order), "issued", message);
                 event.details = json!({
                     "version_id": version, "serial": chain.serial_hex(), "fingerprint_sha256": chain.sha256_fingerprint_hex(),
@@ -352,43 +350,31 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// `pause` is how long the CA is given before it is looked at.
     async fn advance(
         &self,
         order: &Order,
         event: OrderEvent,
-        change: impl Fn() -> OrderChange + Sync,
+        pause: Option<Duration>,
         log: impl Fn() -> NewEvent + Sync,
     ) -> Result<(), StoreError> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
-                self.move_on(conn, order, event, change(), None).await?;
+                let first_look = match pause {
+                    Some(pause) => Some(database_now(conn).await? + pause),
+                    None => None,
+                };
+                self.move_on(conn, order, event, OrderChange::default(), first_look).await?;
                 events::record(conn, lease.account, log()).await.map(drop)
             })
         })
         .await
     }
 
-    /// The same, and the CA is given a moment before it is looked at.
-    async fn advance_with_look(
-        &self,
-        order: &Order,
-        event: OrderEvent,
-        change: impl Fn() -> OrderChange + Sync,
-        log: impl Fn() -> NewEvent + Sync,
-    ) -> Result<(), StoreError> {
-        let lease = self.lease;
-        let pause = self.worker.settings.timing.poll_pause(1, None);
-        self.persist(|| {
-            self.worker.store.tenant_write(lease.account, async |conn| {
-                issuances::guard(conn, &lease).await?;
-                let first_look = database_now(conn).await? + pause;
-                self.move_on(conn, order, event, change(), Some(first_look)).await?;
-                events::record(conn, lease.account, log()).await.map(drop)
-            })
-        })
-        .await
+    fn first_pause(&self) -> Duration {
+        self.worker.settings.timing.poll_pause(1, None)
     }
 
     /// Moves the order on and forgets the failures of the step that is now taken.
@@ -404,13 +390,25 @@ impl Run<'_> {
         tracing::debug!(from = %order.status, to = %status, event = event.as_str(), "order moved on");
         issuances::record_step_taken(conn, &self.lease).await
     }
+
+    /// The order is over without a certificate that we use, and its TXT values go.
+    pub(super) async fn end_order(
+        &self,
+        conn: &mut Connection,
+        order: &Order,
+        event: OrderEvent,
+        change: OrderChange,
+    ) -> Result<(), StoreError> {
+        orders::advance(conn, self.lease.account, order, event, change, None).await?;
+        withdraw_challenges(conn, self.lease.account, order).await
+    }
 }
 
 /// Values that nobody wants any more stand for so long: in a burst one projection takes out many.
 const WITHDRAWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// The TXT values of an order are wanted no more; the projection of their zone takes them out.
-pub(super) async fn withdraw_challenges(conn: &mut Connection, account: AccountId, order: &Order) -> Result<(), StoreError> {
+async fn withdraw_challenges(conn: &mut Connection, account: AccountId, order: &Order) -> Result<(), StoreError> {
     for zone in challenge_records::mark_order_unwanted(conn, account, order.id).await? {
         zone_projections::request_projection_within(conn, &zone, WITHDRAWN_WITHIN).await?;
     }

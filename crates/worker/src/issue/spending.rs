@@ -8,7 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use zonecert_domain::ca_limits::{CaLimitKind, limited_kind};
 use zonecert_domain::failure::{Failure, FailureCode};
-use zonecert_domain::id::AccountId;
+use zonecert_domain::id::{AccountId, CertificateId};
+use zonecert_domain::moment;
 use zonecert_domain::name::DnsName;
 use zonecert_domain::order::OrderStatus;
 use zonecert_domain::retry::LAST_ATTEMPT_MARGIN;
@@ -22,7 +23,6 @@ use zonecert_store::{Connection, StoreError, ca_pauses, versions};
 
 use super::Run;
 use super::failure::failure_event;
-use crate::metrics::Ending;
 
 /// What a CA says about everything at once keeps everybody from it: no longer than this by one answer.
 const LONGEST_SERVICE_PAUSE: Duration = Duration::from_hours(1);
@@ -39,9 +39,8 @@ impl Run<'_> {
         // None is live: one that was refused as a replacement has ended on record.
         let issuance = &Issuance { live_order: None, ..issuance.clone() };
         if !is_in_time(issuance, until) {
-            let remedy = format!("Request the certificate again after {}.", moment(until));
+            let remedy = format!("Request the certificate again after {}.", moment::shown(until));
             self.record_failed(issuance, &failure.with_remedy(remedy), &[], Some(until)).await?;
-            self.worker.metrics.ended(issuance.reason, Ending::Failed);
             return Ok(());
         }
         let pause = (until - issuance.now).to_std().unwrap_or_default() + MARGIN;
@@ -55,7 +54,7 @@ impl Run<'_> {
                 if known {
                     return Ok(());
                 }
-                let message = format!("{}; it goes on at {}", failure.detail(), moment(until));
+                let message = format!("{}; it goes on at {}", failure.detail(), moment::shown(until));
                 let event = failure_event(issuance, Level::Warning, "budget_spent", message, &failure);
                 events::record(conn, lease.account, event).await.map(drop)
             })
@@ -110,7 +109,7 @@ pub(super) fn is_in_time(issuance: &Issuance, moment: DateTime<Utc>) -> bool {
 /// Which pause a refusal is about, and how long. What says nothing of a limit that we know, or refuses what is exempt from them, is about all that the CA does.
 /// Certificates of a registered domain are limited for new sets of names: where a CA says so of a renewal, it is about this set alone, and holds up no other renewal.
 fn wall(order: &Order, renewal: bool, failure: &Failure, pause: Duration) -> (&'static str, String, Duration) {
-    let names = names(order);
+    let names = DnsName::readable(&order.names);
     let bases = names.iter().flat_map(|name| [name.base(), name.registered_domain()]);
     let spending = match limited_kind(failure.detail(), bases) {
         Some((CaLimitKind::FailedAuthorization, Some(name))) if names.iter().any(|of| of.base() == name) => {
@@ -131,23 +130,15 @@ fn wall(order: &Order, renewal: bool, failure: &Failure, pause: Duration) -> (&'
     }
 }
 
-fn names(order: &Order) -> Vec<DnsName> {
-    order.names.iter().filter_map(|name| DnsName::from_stored(name).ok()).collect()
-}
-
 fn failure(spent: &Spent) -> Failure {
     let what = match spent.kind {
         Some(CaLimitKind::Order) => "the orders that this account may place now",
         Some(CaLimitKind::RegisteredDomain) => "the certificates that the CA allows for the registered domain",
         Some(CaLimitKind::ExactNames) => "the certificates that the CA allows for exactly these names",
         Some(CaLimitKind::FailedAuthorization) => "the failed validations that the CA allows for one of the names",
-        None => return Failure::new(FailureCode::CaBudgetSpent, format!("the CA takes no more before {}", moment(spent.until))),
+        None => return Failure::new(FailureCode::CaBudgetSpent, format!("the CA takes no more before {}", moment::shown(spent.until))),
     };
-    Failure::new(FailureCode::CaBudgetSpent, format!("{what} are used up until {}", moment(spent.until)))
-}
-
-fn moment(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+    Failure::new(FailureCode::CaBudgetSpent, format!("{what} are used up until {}", moment::shown(spent.until)))
 }
 
 /// The CA has accepted the order: the charge counts from now on.
@@ -155,16 +146,21 @@ pub(super) async fn record_placed(conn: &mut Connection, order: &Order) -> Resul
     ca_budget::keep_order(conn, order.id).await
 }
 
-/// The order has brought a certificate; `renewal` says whether there was one for exactly its names before.
-pub(super) async fn record_issued(conn: &mut Connection, account: AccountId, order: &Order, renewal: bool) -> Result<(), StoreError> {
+/// The order has brought a certificate, whose version is not stored yet.
+pub(super) async fn record_issued(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    order: &Order,
+) -> Result<(), StoreError> {
     if ca_budget::keep_certificate(conn, order.id).await? || order.replaces.is_some() {
         return Ok(());
     }
     // Begun by a version of this program that did not charge orders.
-    let names = names(order);
+    let names = DnsName::readable(&order.names);
     let registered: BTreeSet<&str> = names.iter().map(DnsName::registered_domain).collect();
     let mut spent = vec![Spending::ExactNames(&order.names)];
-    if !renewal {
+    if !versions::has_version_for(conn, account, certificate, &order.names).await? {
         spent.extend(registered.into_iter().map(Spending::RegisteredDomain));
     }
     ca_budget::record(conn, account, &order.directory_url, &spent).await

@@ -274,12 +274,16 @@ impl Run<'_> {
                     self.hold_on().await?;
                     directory.finalize(url, csr).await?;
                 }
-                Ok(self.record_looked(order, Vec::new(), timing.poll_pause(order.polls + 1, answer.retry_after)).await?)
+                self.look_again(order, &answer).await
             }
-            OrderStatus::Processing => {
-                Ok(self.record_looked(order, Vec::new(), timing.poll_pause(order.polls + 1, answer.retry_after)).await?)
-            }
+            OrderStatus::Processing => self.look_again(order, &answer).await,
         }
+    }
+
+    /// Nothing has come of the order yet: the next look is when the CA says, or after the usual pause.
+    pub(super) async fn look_again(&self, order: &Order, answer: &acme::OrderState) -> Result<(), StepError> {
+        let pause = self.worker.settings.timing.poll_pause(order.polls + 1, answer.retry_after);
+        Ok(self.record_looked(order, Vec::new(), pause).await?)
     }
 
     /// The chain, once it is known to be what was ordered: for our key, for our names, and complete.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
@@ -14,12 +13,13 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use zonecert_worker::acme::AcmeSettings;
+
+use crate::self_signed::self_signed;
 
 /// What is answered to a request.
 #[derive(Clone)]
@@ -68,17 +68,11 @@ struct State {
 
 impl CannedCa {
     pub(crate) async fn start() -> Result<Self> {
-        let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
-        let mut ca_file = NamedTempFile::new()?;
-        ca_file.write_all(certified.cert.pem().as_bytes())?;
-        let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(vec![certified.cert.der().clone()], PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into())?;
+        let (tls, ca_file) = self_signed()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let base = format!("https://{}", listener.local_addr()?);
         let state = Arc::new(State { base, replies: Mutex::default(), requests: Mutex::default() });
-        tokio::spawn(listen(listener, TlsAcceptor::from(Arc::new(tls)), Arc::clone(&state)));
+        tokio::spawn(listen(listener, tls, Arc::clone(&state)));
         Ok(Self { state, ca_file })
     }
 

@@ -9,4 +9,5 @@ mod issuance;
 mod mail;
 mod renewal_info;
 mod revocation;
+mod self_signed;
 mod smtp_server;

@@ -1,16 +1,15 @@
 //! A mail server on loopback that speaks SMTP, and says what a test tells it to.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
-use rustls_pki_types::PrivatePkcs8KeyDer;
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+
+use crate::self_signed::self_signed;
 
 /// When its connections are encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +37,7 @@ struct State {
 
 impl SmtpServer {
     pub(crate) async fn start(tls: Tls) -> Result<Self> {
-        let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
-        let mut ca_file = NamedTempFile::new()?;
-        ca_file.write_all(certified.cert.pem().as_bytes())?;
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(vec![certified.cert.der().clone()], PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into())?;
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let (acceptor, ca_file) = self_signed()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let (address, state) = (listener.local_addr()?, Arc::new(State::default()));
         let shared = Arc::clone(&state);

@@ -135,8 +135,7 @@ fn middle(mut times: Vec<f64>) -> f64 {
 async fn sign_in(product: &Product, api: &Api) -> Result<Api> {
     let (email, password) = ("scan@zonecert.test", zonecert_devstack::random_password());
     product.create_account(email, &password, "elite").await?;
-    let login = api.post("/auth/login", &json!({"email": email, "password": password})).await?.expect(StatusCode::OK)?;
-    let api = api.with_bearer(&text(&login, "access_token")?);
+    let api = api.with_bearer(&api.sign_in(email, &password).await?);
     let token = json!({"name": "scan", "scopes": ["certificates:read"]});
     let token = api.post("/tokens", &token).await?.expect(StatusCode::CREATED)?;
     Ok(api.with_bearer(&text(&token, "token")?))

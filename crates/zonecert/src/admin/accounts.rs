@@ -12,7 +12,7 @@ use zonecert_domain::email::Email;
 use zonecert_domain::id::AccountId;
 use zonecert_domain::plan::Plan;
 use zonecert_store::accounts::AccountStatus;
-use zonecert_store::{Connection, Store, StoreError, accounts, lookup, plan_changes};
+use zonecert_store::{Store, StoreError, lookup};
 
 use super::ACTOR;
 use crate::settings::database::DatabaseUrl;
@@ -107,11 +107,8 @@ pub(super) async fn set_plan(args: SetPlan) -> Result<serde_json::Value> {
 pub(super) async fn preview_plan(args: SetPlan) -> Result<serde_json::Value> {
     let store = args.account.database.open()?;
     let id = find_account(&store, &args.account.account).await?;
-    let read = async move |conn: &mut Connection| {
-        Ok::<_, StoreError>((accounts::get_account(conn, id).await?, plan_changes::list_held(conn, id).await?))
-    };
-    let (account, held) = store.tenant(id, read).await.map_err(|error| unknown(error, id))?;
-    Ok(serde_json::to_value(PlanChangeView::new(account.plan, args.plan, &held))?)
+    let read = store.tenant(id, async |conn| PlanChangeView::read(conn, id, args.plan).await).await;
+    Ok(serde_json::to_value(read.map_err(|error| unknown(error, id))?)?)
 }
 
 pub(super) async fn suspend(args: Suspend) -> Result<serde_json::Value> {

@@ -11,10 +11,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::output::{OutputArgs, Said};
-use crate::settings::acme::AcmeArgs;
 use crate::settings::database::DatabaseUrl;
-use crate::settings::mail::MailArgs;
-use crate::settings::powerdns::PowerDnsArgs;
+use crate::settings::outside::OutsideArgs;
 use crate::settings::secrets::MasterKeyArgs;
 use crate::settings::shared::SharedArgs;
 
@@ -30,11 +28,7 @@ pub(crate) struct Doctor {
     #[command(flatten)]
     shared: SharedArgs,
     #[command(flatten)]
-    acme: AcmeArgs,
-    #[command(flatten)]
-    powerdns: PowerDnsArgs,
-    #[command(flatten)]
-    mail: MailArgs,
+    outside: OutsideArgs,
     /// Private keys made in advance, as it is set for the workers.
     #[arg(long, env = "ZONECERT_KEY_STOCK", default_value = "200", value_name = "ZONECERT_KEY_STOCK")]
     key_stock: u32,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use zonecert_store::{Store, StoreError, master_keys, re_seal};
 
 use super::accounts::find_account;
+use super::output::Said;
 use crate::settings::database::DatabaseUrl;
 use crate::settings::secrets::MasterKeyArgs;
 
@@ -47,13 +48,14 @@ pub(super) async fn rotate(args: &RotateKeys) -> Result<()> {
     let store = args.database.open()?;
     let rotation = master_keys::rotate(&store, &masters).await?;
     let removable: Vec<&str> = masters.retired_ids().filter(|id| !rotation.wrapped_by.contains_key(*id)).collect();
-    print(&json!({
+    Said::json(&json!({
         "master_key": masters.current_id(),
         "wrapped_anew": { "accounts": rotation.accounts, "platform": rotation.platform },
         "data_keys_by_master_key": rotation.wrapped_by,
         "may_be_removed": removable,
         "failures": shown(&rotation.failures.iter().map(|(id, why)| (format!("data key {id}"), why.clone())).collect::<Vec<_>>()),
-    }))?;
+    }))
+    .print()?;
     if !rotation.failures.is_empty() {
         bail!("{} data keys could not be wrapped anew, and are as they were; remove no master key", rotation.failures.len());
     }
@@ -79,13 +81,14 @@ pub(super) async fn re_seal(args: ReSeal) -> Result<()> {
         total.add(re_seal::re_seal_platform(&store, &masters, before).await?);
         every_account(&store, &masters, before, &mut total).await?;
     }
-    print(&json!({
+    Said::json(&json!({
         "before": moment,
         "accounts": total.accounts,
         "sealed_anew": total.secrets,
         "data_keys_destroyed": total.destroyed,
         "failures": shown(&total.failures),
-    }))?;
+    }))
+    .print()?;
     if !total.failures.is_empty() {
         bail!("{} secrets do not open, and are as they were with their data keys; restore their rows from a backup", total.failures.len());
     }
@@ -129,9 +132,4 @@ async fn every_account(store: &Store, masters: &zonecert_pki::MasterKeys, before
 
 fn shown(failures: &[(String, String)]) -> Vec<Value> {
     failures.iter().take(SHOWN).map(|(what, why)| json!({ "what": what, "why": why })).collect()
-}
-
-fn print(answer: &Value) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(answer)?);
-    Ok(())
 }

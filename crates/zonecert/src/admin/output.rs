@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -74,6 +75,12 @@ pub(super) fn length(time: TimeDelta) -> String {
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// As many seconds; none where they are too many to be counted.
+pub(super) fn seconds(seconds: f64) -> TimeDelta {
+    let time = Duration::try_from_secs_f64(seconds.abs()).ok().and_then(|time| TimeDelta::from_std(time).ok()).unwrap_or_default();
+    if seconds < 0.0 { -time } else { time }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use zonecert_store::platform_state::{self, PlatformState, QUEUES};
 use zonecert_store::troubles::{self, Waiting};
 use zonecert_store::{Connection, StoreError};
 
-use super::output::{OutputArgs, Said, ago, length, table};
+use super::output::{OutputArgs, Said, ago, length, seconds, table};
 use crate::settings::database::DatabaseUrl;
 
 /// Shows what waits.
@@ -90,8 +90,4 @@ fn name(queue: &str, id: &str) -> String {
         ("revoke", Ok(id)) => RevocationId(id).to_string(),
         _ => id.to_owned(),
     }
-}
-
-fn seconds(seconds: f64) -> chrono::TimeDelta {
-    std::time::Duration::try_from_secs_f64(seconds).ok().and_then(|time| chrono::TimeDelta::from_std(time).ok()).unwrap_or_default()
 }

@@ -9,6 +9,7 @@ pub(crate) mod logs;
 pub(crate) mod mail;
 pub(crate) mod monitoring;
 pub(crate) mod operators;
+pub(crate) mod outside;
 pub(crate) mod powerdns;
 pub(crate) mod secrets;
 pub(crate) mod shared;

@@ -26,8 +26,8 @@ type Key<'a> = (&'a str, &'a str);
 pub(super) struct Outcome {
     /// As they are kept now, by name and type.
     pub(super) set: Vec<KeptRecordSet>,
-    /// How many were so already.
-    pub(super) unchanged: usize,
+    /// Those that were so already.
+    pub(super) unchanged: Vec<KeptRecordSet>,
     /// As they were.
     pub(super) deleted: Vec<KeptRecordSet>,
 }
@@ -58,8 +58,13 @@ pub(super) async fn set(
     let present = zone_records::list_all_record_sets(conn, account, zone.id).await?;
     let by_key: HashMap<Key<'_>, &KeptRecordSet> = present.iter().map(|kept| (key_of(kept), kept)).collect();
     let wanted_keys: HashSet<Key<'_>> = wanted.iter().map(wanted_key).collect();
-    let (changed, as_is): (Vec<&RecordSet>, Vec<&RecordSet>) =
-        wanted.iter().partition(|set| !by_key.get(&wanted_key(set)).is_some_and(|kept| kept.equals(set)));
+    let (mut changed, mut unchanged) = (Vec::new(), Vec::new());
+    for set in wanted {
+        match by_key.get(&wanted_key(set)) {
+            Some(&kept) if kept.equals(set) => unchanged.push(kept.clone()),
+            _ => changed.push(set),
+        }
+    }
     let deleted: Vec<&KeptRecordSet> =
         if replace { present.iter().filter(|kept| !wanted_keys.contains(&key_of(kept))).collect() } else { Vec::new() };
     let stays = || present.iter().filter(|kept| !(replace || wanted_keys.contains(&key_of(kept)))).map(key_of);
@@ -70,7 +75,7 @@ pub(super) async fn set(
     check_aliases(&after, &changed).map_err(|error| problem(&error, pointer))?;
 
     let changed: Vec<RecordSet> = changed.into_iter().cloned().collect();
-    let mut outcome = Outcome { set: Vec::new(), unchanged: as_is.len(), deleted: deleted.into_iter().cloned().collect() };
+    let mut outcome = Outcome { set: Vec::new(), unchanged, deleted: deleted.into_iter().cloned().collect() };
     if !changed.is_empty() {
         outcome.set = zone_records::set_record_sets(conn, account, zone.id, &changed).await?;
         outcome.set.sort_by(|one, other| key_of(one).cmp(&key_of(other)));
@@ -82,7 +87,7 @@ pub(super) async fn set(
 
 /// Deletes a record set. In a transaction to write.
 pub(super) async fn delete(conn: &mut Connection, caller: &Caller, zone: &Zone, kept: KeptRecordSet) -> Result<(), Problem> {
-    let outcome = Outcome { set: Vec::new(), unchanged: 0, deleted: vec![kept] };
+    let outcome = Outcome { set: Vec::new(), unchanged: Vec::new(), deleted: vec![kept] };
     delete_all(conn, caller, zone, &outcome.deleted).await?;
     record(conn, caller, zone, &outcome).await?;
     Ok(())

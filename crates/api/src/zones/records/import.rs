@@ -154,7 +154,7 @@ pub(in crate::zones) async fn import(
         let outcome = change::set(conn, &caller, &zone, &file.record_sets, replace, pointer).await?;
         let imported = Imported {
             set: outcome.set.iter().map(RecordSetView::new).collect(),
-            unchanged_count: outcome.unchanged,
+            unchanged_count: outcome.unchanged.len(),
             deleted: outcome.deleted.iter().map(Deleted::new).collect(),
             left_out: file.left_out.iter().map(LeftOutView::new).collect(),
         };

@@ -9,7 +9,7 @@ use zonecert_domain::records::{
 };
 use zonecert_domain::scope::Scope;
 use zonecert_store::Connection;
-use zonecert_store::zone_records::{self, Filter, KeptRecordSet};
+use zonecert_store::zone_records::KeptRecordSet;
 
 use super::change;
 use super::problem;
@@ -96,12 +96,6 @@ fn parse(wish: &Wish) -> Result<RecordSet, Problem> {
 async fn put_set(conn: &mut Connection, caller: &Caller, id: ZoneId, set: RecordSet) -> Result<KeptRecordSet, Problem> {
     let zone = change::get_zone(conn, caller, id).await?;
     check_place(&zone.name, set.name(), set.record_type()).map_err(|error| problem(&error, "/name"))?;
-    let wanted = [set];
-    if let Some(kept) = change::set(conn, caller, &zone, &wanted, false, "/name").await?.set.pop() {
-        return Ok(kept);
-    }
-    let [set] = wanted;
-    let filter = Filter { name: Some(set.name().to_string()), record_type: Some(set.record_type().to_string()) };
-    let present = zone_records::list_record_sets(conn, caller.account, zone.id, &filter, None, 1).await?;
-    present.into_iter().next().ok_or_else(Problem::internal)
+    let outcome = change::set(conn, caller, &zone, &[set], false, "/name").await?;
+    outcome.set.into_iter().chain(outcome.unchanged).next().ok_or_else(Problem::internal)
 }

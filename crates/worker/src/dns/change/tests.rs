@@ -163,7 +163,7 @@ proptest! {
 
         prop_assert!(changes(&now, &rows).is_empty(), "{now:?}");
         let answered = |zone: &Zone, value: &str| {
-            find(zone, NAME, "TXT").is_some_and(|set| set.records.contains(&record(&txt::quote(value))))
+            zone.find(NAME, "TXT").is_some_and(|set| set.records.contains(&record(&txt::quote(value))))
         };
         for value in ["a", "b", "c", "d", "e", "f"] {
             let named = rows.iter().filter(|row| row.value == value).map(|row| row.wanted).max();

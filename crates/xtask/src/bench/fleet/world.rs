@@ -11,7 +11,7 @@ use zonecert_devstack::product::{ProductProcess, setting};
 use zonecert_devstack::{Product, Stack, StackOptions, wait};
 
 use crate::account::ensure_verified_zone;
-use crate::api::{Api, text};
+use crate::api::Api;
 use crate::report::say;
 
 /// What the plan Elite allows.
@@ -68,8 +68,7 @@ impl World {
         let (email, password) = (format!("{name}@zonecert.test"), zonecert_devstack::random_password());
         self.product.create_account(&email, &password, "elite").await?;
         let api = Api::new(api.api_url())?;
-        let login = api.post("/auth/login", &json!({"email": email, "password": password})).await?.expect(StatusCode::OK)?;
-        let api = api.with_bearer(&text(&login, "access_token")?);
+        let api = api.with_bearer(&api.sign_in(&email, &password).await?);
         let zone_id = ensure_verified_zone(&self.product, &api, &format!("{name}.test")).await?;
         Ok((api, zone_id))
     }

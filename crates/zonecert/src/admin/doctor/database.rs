@@ -8,7 +8,7 @@ use zonecert_store::troubles::{self, Trouble};
 use zonecert_store::{Connection, Store, StoreError, accounts, checks, migrate};
 
 use super::Check;
-use crate::admin::output::length;
+use crate::admin::output::{length, seconds};
 use crate::settings::secrets::MasterKeyArgs;
 
 /// Clocks that are further apart than this make leases and look-ups of times wrong.
@@ -176,10 +176,4 @@ fn stock(state: &PlatformState, wanted: u32) -> Check {
 fn some(faults: &[String]) -> String {
     let named = faults.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join("; ");
     if faults.len() > MOST_NAMED { format!("{named}; and {} more", faults.len() - MOST_NAMED) } else { named }
-}
-
-fn seconds(seconds: f64) -> TimeDelta {
-    let time =
-        std::time::Duration::try_from_secs_f64(seconds.abs()).ok().and_then(|time| TimeDelta::from_std(time).ok()).unwrap_or_default();
-    if seconds < 0.0 { -time } else { time }
 }

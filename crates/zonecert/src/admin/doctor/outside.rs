@@ -23,7 +23,7 @@ async fn directories(store: &Store, args: &Doctor) -> Vec<Check> {
     // A directory is asked without an account, so that any master key will do.
     let masters =
         args.master_keys.read().or_else(|_| MasterKeys::parse(NO_MASTER_KEY).map(std::sync::Arc::new).map_err(anyhow::Error::from));
-    let directories = masters.and_then(|masters| args.acme.directories(&args.shared.ca, store, &masters));
+    let directories = masters.and_then(|masters| args.outside.acme.directories(&args.shared.ca, store, &masters));
     let directories = match directories {
         Ok(directories) => directories,
         Err(error) => return vec![Check::wrong("CA", format!("{error:#}"), "Mend the setting.")],
@@ -59,7 +59,7 @@ const CA_REMEDY: &str =
 async fn powerdns(store: &Store, args: &Doctor) -> Check {
     const NAME: &str = "PowerDNS";
     const REMEDY: &str = "Check ZONECERT_POWERDNS_URL and ZONECERT_POWERDNS_API_KEY, that it runs with api=yes, and webserver-allow-from.";
-    let projector = match args.powerdns.projector(store, &args.shared.dns, "doctor") {
+    let projector = match args.outside.powerdns.projector(store, &args.shared.dns, "doctor") {
         Ok(projector) => projector,
         Err(error) => return Check::wrong(NAME, format!("{error:#}"), REMEDY),
     };
@@ -110,7 +110,7 @@ async fn dns(args: &Doctor) -> (Check, Check) {
 
 async fn mail(args: &Doctor) -> Check {
     const NAME: &str = "mail";
-    let mailer: Mailer = match args.mail.mailer() {
+    let mailer: Mailer = match args.outside.mail.mailer() {
         Ok(Some(mailer)) => mailer,
         Ok(None) => {
             return Check::doubtful(
