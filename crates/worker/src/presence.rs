@@ -10,6 +10,9 @@ use crate::worker::Worker;
 /// How often: a drain is noticed within this.
 const EVERY: Duration = Duration::from_secs(2);
 
+/// A stop does not wait for a database that is away.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Shows the worker until it stops.
@@ -29,8 +32,9 @@ pub(crate) async fn run(worker: &Worker) {
 
 /// The worker has stopped: nobody looks for it any more.
 pub(crate) async fn leave(worker: &Worker) {
-    if let Err(error) = worker.store.autocommit(async |conn| workers::forget(conn, &worker.name).await).await {
-        tracing::debug!(%error, "the worker could not be taken off the list; it is forgotten when it has not been seen for long");
+    let left = worker.store.autocommit(async |conn| workers::forget(conn, &worker.name).await);
+    if !matches!(tokio::time::timeout(LEAVE_WITHIN, left).await, Ok(Ok(()))) {
+        tracing::debug!("the worker could not be taken off the list; it is forgotten when it has not been seen for long");
     }
 }
 

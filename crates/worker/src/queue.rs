@@ -5,9 +5,9 @@
 
 mod wake;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use apalis::layers::WorkerBuilderExt;
 use apalis::prelude::{BackendExt, BoxDynError, Data, Monitor, WorkerBuilder};
@@ -53,6 +53,9 @@ const LOOK_AT_HANDS: Duration = Duration::from_millis(50);
 /// So long the queue has to note that the last jobs have ended. It does not always hear of one that ends after it was told to stop.
 const NOTE_WITHIN: Duration = Duration::from_millis(500);
 
+/// A stop does not wait for a database that is away.
+const HAND_BACK_WITHIN: Duration = Duration::from_secs(3);
+
 /// Without a notification the queue is looked at this often.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -60,30 +63,8 @@ const TICK: Duration = Duration::from_millis(500);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const MISSED_HEARTBEATS: usize = 6;
 
-/// Loops of the queue that fail this often, with less than [`CALM`] between one failure and the next, make a process to be started again.
-const RESTARTS: usize = 1_000;
-
-/// After this long without a failure, failures are counted anew.
-const CALM: Duration = Duration::from_mins(10);
-
-/// How often the loops of the queue have failed of late.
-#[derive(Default)]
-struct Failures {
-    count: usize,
-    last: Option<Instant>,
-}
-
-impl Failures {
-    /// Counts one more, at `now`.
-    fn add(&mut self, now: Instant) -> usize {
-        if self.last.is_none_or(|last| now.duration_since(last) >= CALM) {
-            self.count = 0;
-        }
-        self.last = Some(now);
-        self.count += 1;
-        self.count
-    }
-}
+/// A loop of the queue that has ended is started again after this: a database that refuses connections at once is not asked in a circle.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The payload of the job [`PROJECT`].
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -99,40 +80,52 @@ pub async fn migrate(database_url: &str) -> Result<(), apalis_postgres::Error> {
     done
 }
 
-/// Takes jobs until the worker is told to stop and those under way have ended, or the grace is over. While it is drained it takes none, and what is under way
-/// goes on to where it rests or ends.
+/// Takes jobs until the worker is told to stop and those under way have ended, or the grace is over, however often and long the database is away. While the
+/// worker is drained it takes none, and what is under way goes on to where it rests or ends.
 pub(crate) async fn run(worker: Arc<Worker>, queue_url: &str) -> Result<(), WorkerError> {
     let connections = u32::try_from(worker.settings.concurrency / 8 + 8).unwrap_or(32).min(32);
     let pool =
         PgPoolOptions::new().max_connections(connections).connect_lazy(queue_url).map_err(|error| WorkerError::Queue(error.to_string()))?;
     let listener = Listener::spawn(pool.clone());
-    let failures = Arc::new(Mutex::new(Failures::default()));
     let stopped = stopped(Arc::clone(&worker)).boxed().shared();
     let mut rounds = 0;
-    let ended = loop {
+    loop {
         rounds += 1;
         worker.metrics.takes_jobs(true);
-        let ended = take_jobs(&worker, &pool, &listener, (&failures, stopped.clone()), rounds).await;
+        let take = |queue, concurrency| take_jobs(&worker, &pool, &listener, &stopped, (queue, rounds), concurrency);
+        // Mail is left to a worker that can send.
+        let mails = async {
+            if worker.mailer.is_some() {
+                take(MAIL, MAILS).await;
+            }
+        };
+        tokio::join!(
+            take(ISSUE, worker.settings.concurrency),
+            take(PROJECT, PROJECTIONS),
+            take(SCAN, Scan::ALL.len()),
+            take(REVOKE, REVOCATIONS),
+            mails
+        );
         worker.metrics.takes_jobs(false);
-        if worker.is_stopping() || ended.is_err() {
-            break ended;
+        if worker.is_stopping() {
+            break;
         }
         tracing::info!("drained: nothing is in hand, and nothing new is taken until somebody says otherwise");
         tokio::select! {
-            () = worker.told_to_stop() => break ended,
+            () = worker.told_to_stop() => break,
             () = worker.told_to_drain(false) => tracing::info!("taking jobs again"),
         }
-    };
+    }
     listener.stop();
-    if worker.is_stopping() {
-        stopped.await;
+    stopped.await;
+    let handed_back = async {
+        hand_back(&pool, &worker.name).await;
+        pool.close().await;
+    };
+    if tokio::time::timeout(HAND_BACK_WITHIN, handed_back).await.is_err() {
+        tracing::warn!("jobs could not be given back, as the database is away; they are found when our heartbeats are missed");
     }
-    hand_back(&pool, &worker.name).await;
-    pool.close().await;
-    if worker.is_stopping() {
-        return Ok(());
-    }
-    Err(WorkerError::Queue(ended.err().unwrap_or_default()))
+    Ok(())
 }
 
 /// After the worker was told to stop: until every job has ended, with the queue or without it, or the grace is over.
@@ -148,69 +141,57 @@ async fn stopped(worker: Arc<Worker>) {
     }
 }
 
-/// Takes jobs until the worker is told to stop or to take nothing new, and those under way have ended. Errors when that was not asked for.
+/// Takes the jobs of a queue until the worker is told to stop or to take nothing new, and those under way have ended. The loop of the queue ends with every
+/// error of the database; it is then begun anew.
 async fn take_jobs(
     worker: &Arc<Worker>,
     pool: &PgPool,
     listener: &Listener,
-    (failures, stopped): (&Arc<Mutex<Failures>>, Shared<BoxFuture<'static, ()>>),
-    round: usize,
-) -> Result<(), String> {
-    let (failures, failed_loops) = (Arc::clone(failures), worker.metrics.queue_failures());
-    // A drain takes as long as it takes; a stop has its grace.
-    let out_of_time = async move {
-        stopped.await;
-        crate::wait::pause(NOTE_WITHIN).await;
-    };
-    let monitor = Monitor::new().with_terminator(out_of_time).should_restart(move |loop_, error| {
-        let failed = failures.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now());
-        failed_loops.inc();
-        tracing::warn!(queue_loop = loop_.name(), %error, failed, "a loop of the queue ended; starting it again");
-        failed < RESTARTS
-    });
-    let register = |monitor, queue, concurrency| register(monitor, worker, (pool, listener), (queue, round), concurrency);
-    let monitor = register(monitor, ISSUE, worker.settings.concurrency);
-    let monitor = register(monitor, PROJECT, PROJECTIONS);
-    let monitor = register(monitor, SCAN, Scan::ALL.len());
-    let mut monitor = register(monitor, REVOKE, REVOCATIONS);
-    // Jobs are left to a worker that can send.
-    if worker.mailer.is_some() {
-        monitor = register(monitor, MAIL, MAILS);
-    }
-    let asked = AtomicBool::new(false);
-    let told = async {
-        tokio::select! {
-            () = worker.told_to_stop() => {}
-            () = worker.told_to_drain(true) => {}
-        }
-        asked.store(true, Ordering::Relaxed);
-        Ok(())
-    };
-    let ended = monitor.run_with_signal(told).await;
-    if asked.load(Ordering::Relaxed) {
-        return Ok(());
-    }
-    Err(ended.map_or_else(|error| error.to_string(), |()| "every loop has ended".to_owned()))
-}
-
-fn register(
-    monitor: Monitor,
-    worker: &Arc<Worker>,
-    (pool, listener): (&PgPool, &Listener),
+    stopped: &Shared<BoxFuture<'static, ()>>,
     (queue, round): (&'static str, usize),
     concurrency: usize,
-) -> Monitor {
+) {
     let config =
         Config::default().queue(queue).batch_size(1).lock_tasks(false).heartbeat_interval(HEARTBEAT).missed_heartbeats(MISSED_HEARTBEATS);
-    let (worker, pool, listener) = (Arc::clone(worker), pool.clone(), listener.clone());
-    monitor.register(move |restarts| {
-        // A name that has been used before would leave the jobs of its last bearer running for ever.
-        WorkerBuilder::new(format!("{}/{queue}/{round}/{restarts}", worker.name))
-            .backend(PostgresStorage::<Value>::new(&pool).with_config(config.clone()).poll_with_strategy(Wake::new(TICK, &listener, queue)))
-            .data((queue, Arc::clone(&worker)))
-            .concurrency(concurrency)
-            .build(handle)
-    })
+    for attempt in 1_usize.. {
+        let (failures, stopped) = (worker.metrics.queue_failures(), stopped.clone());
+        // A drain takes as long as it takes; a stop has its grace.
+        let out_of_time = async move {
+            stopped.await;
+            crate::wait::pause(NOTE_WITHIN).await;
+        };
+        let monitor = Monitor::new().with_terminator(out_of_time).should_restart(move |loop_, error| {
+            failures.inc();
+            tracing::warn!(queue_loop = loop_.name(), %error, "a loop of the queue ended; it is begun anew");
+            false
+        });
+        let (config, taken, pool, listener) = (config.clone(), Arc::clone(worker), pool.clone(), listener.clone());
+        let monitor = monitor.register(move |_| {
+            // A name that has been used before would leave the jobs of its last bearer running for ever.
+            WorkerBuilder::new(format!("{}/{queue}/{round}/{attempt}", taken.name))
+                .backend(
+                    PostgresStorage::<Value>::new(&pool).with_config(config.clone()).poll_with_strategy(Wake::new(TICK, &listener, queue)),
+                )
+                .data((queue, Arc::clone(&taken)))
+                .concurrency(concurrency)
+                .build(handle)
+        });
+        let asked = AtomicBool::new(false);
+        let told = async {
+            worker.told_to_take_nothing().await;
+            asked.store(true, Ordering::Relaxed);
+            Ok(())
+        };
+        // The error was told above.
+        let _ = monitor.run_with_signal(told).await;
+        if asked.load(Ordering::Relaxed) {
+            return;
+        }
+        tokio::select! {
+            () = crate::wait::pause(PAUSE_AFTER_FAILURE) => {}
+            () = worker.told_to_take_nothing() => return,
+        }
+    }
 }
 
 type Context = (&'static str, Arc<Worker>);
@@ -326,17 +307,5 @@ async fn hand_back(pool: &PgPool, name: &str) {
         Ok(done) if done.rows_affected() > 0 => tracing::info!(jobs = done.rows_affected(), "gave jobs back to the queue"),
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "jobs could not be given back; they are found when our heartbeats are missed"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_are_forgotten_after_a_calm() {
-        let (mut failures, start) = (Failures::default(), Instant::now());
-        assert_eq!((failures.add(start), failures.add(start + CALM / 2), failures.add(start + CALM)), (1, 2, 3));
-        assert_eq!(failures.add(start + CALM * 2), 1);
     }
 }

@@ -51,11 +51,11 @@ pub fn worker_name() -> String {
     format!("worker/{}", Uuid::now_v7().simple())
 }
 
-/// Why a worker ended that was not asked to.
+/// Why a worker does not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The queue's loops have ended: the database was away for too long, or its tables are missing.
-    #[error("the queue ended without being asked to: {0}; check the database and run `zonecert migrate`")]
+    /// The URL of the queue's database is none.
+    #[error("the database URL cannot be used for the queue: {0}")]
     Queue(String),
 }
 
@@ -119,7 +119,7 @@ impl Worker {
 
     /// Works until `stop` resolves, then hands over what is under way. `queue_url` is the database's URL, for the queue's own connections.
     ///
-    /// Errors when the queue ends by itself, so that whoever supervises the process starts it again.
+    /// Errors when the URL is none. A database that is away is waited for.
     pub async fn run(self: Arc<Self>, queue_url: &str, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), WorkerError> {
         if self.mailer.is_none() {
             tracing::warn!(
@@ -183,6 +183,14 @@ impl Worker {
     /// Resolves when the worker is told to take nothing new, or to take jobs again.
     pub(crate) async fn told_to_drain(&self, drain: bool) {
         let _ = self.draining.subscribe().wait_for(|draining| *draining == drain).await;
+    }
+
+    /// Resolves when the worker is told to stop or to take nothing new.
+    pub(crate) async fn told_to_take_nothing(&self) {
+        tokio::select! {
+            () = self.told_to_stop() => {}
+            () = self.told_to_drain(true) => {}
+        }
     }
 
     /// Waits, but no longer than until the worker is told to stop.
