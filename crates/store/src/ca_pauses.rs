@@ -1,4 +1,5 @@
-//! Moments before which nothing is asked of a CA, as it has said itself, or because it did not answer. The platform's, for all tenants together.
+//! Moments before which nothing is asked of a CA, as it has said itself, or because it did not answer, or since our account's key there is about to change.
+//! The platform's, for all tenants together.
 
 use std::time::Duration;
 
