@@ -126,15 +126,24 @@ pub async fn insert_next_credentials(
     find_next_credentials(conn, masters, id).await?.ok_or(StoreError::Stale)
 }
 
-/// Puts the next credentials in the place of the account's: the CA knows it by their key. False where somebody else has done so.
-pub async fn promote_next_credentials(conn: &mut Connection, masters: &MasterKeys, id: Uuid) -> Result<bool, StoreError> {
+/// Puts the next credentials in the place of the account's, if they are these, by whose key the CA knows it. False where they are not any more: somebody else has done
+/// so, and may have begun another change since, whose key the CA does not know.
+pub async fn promote_next_credentials(
+    conn: &mut Connection,
+    masters: &MasterKeys,
+    id: Uuid,
+    credentials: &[u8],
+) -> Result<bool, StoreError> {
     acme_accounts::table.find(id).select(acme_accounts::id).for_no_key_update().first::<Uuid>(conn).await?;
-    let Some(credentials) = find_next_credentials(conn, masters, id).await? else { return Ok(false) };
+    let next = find_next_credentials(conn, masters, id).await?;
+    if next.is_none_or(|next| next.as_slice() != credentials) {
+        return Ok(false);
+    }
     let key = get_or_create_platform_data_key(conn, masters).await?;
     diesel::update(acme_accounts::table.find(id))
         .set((
             acme_accounts::data_key_id.eq(key.id()),
-            acme_accounts::sealed_credentials.eq(key.seal(&credentials, &binding(id))?),
+            acme_accounts::sealed_credentials.eq(key.seal(credentials, &binding(id))?),
             acme_accounts::next_data_key_id.eq(None::<Uuid>),
             acme_accounts::sealed_next_credentials.eq(None::<Vec<u8>>),
             acme_accounts::key_changed_at.eq(diesel::dsl::now),

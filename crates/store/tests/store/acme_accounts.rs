@@ -33,8 +33,8 @@ async fn insert_next(store: &Store, world: &World, id: Uuid, credentials: &[u8])
     Ok(stored.to_vec())
 }
 
-async fn promote(store: &Store, world: &World, id: Uuid) -> Result<bool, StoreError> {
-    store.platform(async |conn| acme_accounts::promote_next_credentials(conn, &world.masters, id).await).await
+async fn promote(store: &Store, world: &World, id: Uuid, credentials: &[u8]) -> Result<bool, StoreError> {
+    store.platform(async |conn| acme_accounts::promote_next_credentials(conn, &world.masters, id, credentials).await).await
 }
 
 #[tokio::test]
@@ -43,14 +43,14 @@ async fn the_next_credentials_wait_beside_those_in_use_until_they_take_their_pla
     let owner = world.database.store(Role::Owner, 2);
     let account = account(&world).await;
     assert_eq!((next(&world, account.id).await.unwrap(), account.key_changed_at), (None, None));
-    assert!(!promote(&owner, &world, account.id).await.unwrap(), "there is nothing to put in its place");
+    assert!(!promote(&owner, &world, account.id, b"new").await.unwrap(), "there is nothing to put in its place");
 
     assert_eq!(insert_next(&owner, &world, account.id, b"new").await.unwrap(), b"new");
     assert_eq!(insert_next(&owner, &world, account.id, b"other").await.unwrap(), b"new", "what was begun is gone on with");
     assert_eq!((found(&world).await.credentials.as_slice(), next(&world, account.id).await.unwrap()), (&b"old"[..], Some(b"new".to_vec())));
 
     // The operator's command and a worker that has met the change.
-    let (one, other) = tokio::join!(promote(&owner, &world, account.id), promote(&world.worker, &world, account.id));
+    let (one, other) = tokio::join!(promote(&owner, &world, account.id, b"new"), promote(&world.worker, &world, account.id, b"new"));
     assert_eq!(usize::from(one.unwrap()) + usize::from(other.unwrap()), 1);
     let changed = found(&world).await;
     assert_eq!(
@@ -60,8 +60,14 @@ async fn the_next_credentials_wait_beside_those_in_use_until_they_take_their_pla
     assert!(changed.key_changed_at.is_some());
     assert_eq!(next(&world, account.id).await.unwrap(), None);
 
+    // Whoever is late with the change before does not put a key in place that the CA may not know.
     insert_next(&owner, &world, account.id, b"newer").await.unwrap();
-    assert!(promote(&owner, &world, account.id).await.unwrap());
+    assert!(!promote(&owner, &world, account.id, b"new").await.unwrap());
+    assert_eq!(
+        (found(&world).await.credentials.as_slice(), next(&world, account.id).await.unwrap()),
+        (&b"new"[..], Some(b"newer".to_vec()))
+    );
+    assert!(promote(&owner, &world, account.id, b"newer").await.unwrap());
     assert!(found(&world).await.key_changed_at > changed.key_changed_at);
 }
 
@@ -86,7 +92,7 @@ async fn credentials_that_were_moved_from_one_column_to_the_other_do_not_open() 
     let current = world.worker.platform(async |conn| acme_accounts::find_acme_account(conn, &world.masters, DIRECTORY).await).await;
     assert!(is_closed(current.err()));
     assert!(is_closed(next(&world, id).await.err()));
-    assert!(is_closed(promote(&world.worker, &world, id).await.err()));
+    assert!(is_closed(promote(&world.worker, &world, id, b"new").await.err()));
     world.database.run(swap).await;
     assert_eq!((found(&world).await.credentials.as_slice(), next(&world, id).await.unwrap()), (&b"old"[..], Some(b"new".to_vec())));
     let half = attempt(&world.database.admin, "UPDATE acme_accounts SET next_data_key_id = NULL").await;

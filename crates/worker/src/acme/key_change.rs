@@ -96,8 +96,8 @@ impl AcmeDirectory {
         let resources = resources.map_err(|error| KeyChangeError::Ca(classify(&error, &answer, About::Directory)))?;
         let key_change = resources.key_change.as_deref().ok_or(KeyChangeError::NotOffered)?;
         let made = make_credentials(account_url, directory_url)?;
-        let stored = self.store.platform(async |conn| insert_next_credentials(conn, &self.masters, account.id, &made).await).await;
-        let new = read_key(&stored?)?;
+        let next = self.store.platform(async |conn| insert_next_credentials(conn, &self.masters, account.id, &made).await).await?;
+        let new = read_key(&next)?;
         tracing::info!(directory_url, account_url, "the CA is asked to know our account by another key");
         let (sent, answer) = recorded(self.send_key_change(&resources, key_change, account_url, (&old, &new))).await;
         if let Err(error) = sent {
@@ -108,7 +108,7 @@ impl AcmeDirectory {
                 return Err(KeyChangeError::Ca(failure));
             }
         }
-        self.promote(&account).await
+        self.promote(&account, &next).await
     }
 
     /// Whether the CA may have refused what `account` has signed for no other reason than that our account has another key by now: one that is on record, or one that
@@ -132,14 +132,15 @@ impl AcmeDirectory {
         if !self.knows_by(&account.account_url, &read_key(&next)?).await.map_err(KeyChangeError::Ca)? {
             return Ok(false);
         }
-        self.promote(account).await?;
+        self.promote(account, &next).await?;
         Ok(true)
     }
 
-    async fn promote(&self, account: &acme_accounts::AcmeAccount) -> Result<(), KeyChangeError> {
-        let promoted = self.store.platform(async |conn| promote_next_credentials(conn, &self.masters, account.id).await).await?;
+    /// The CA knows our account by the key of `next`.
+    async fn promote(&self, account: &acme_accounts::AcmeAccount, next: &[u8]) -> Result<(), KeyChangeError> {
+        let promote = self.store.platform(async |conn| promote_next_credentials(conn, &self.masters, account.id, next).await);
         // Else somebody else has put it on record.
-        if promoted {
+        if promote.await? {
             tracing::info!(directory_url = self.directory_url(), account_url = account.account_url, "our account has another key");
         }
         Ok(())
