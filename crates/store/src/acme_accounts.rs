@@ -1,6 +1,8 @@
 //! Our accounts at certificate authorities (RFC 8555 §7.1.2): one that is in use for each directory.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -8,6 +10,7 @@ use zonecert_pki::seal::{Binding, KeyOwner, MasterKeys};
 
 use crate::platform_data_keys::{self, get_or_create_platform_data_key};
 use crate::schema::{acme_accounts, platform_data_keys as data_keys};
+use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
 /// An account at a CA, opened. It implements neither `Debug` nor `Display`: the credentials hold its private key.
@@ -18,6 +21,8 @@ pub struct AcmeAccount {
     pub account_url: String,
     /// What the ACME client signs with, in the client's own form.
     pub credentials: Zeroizing<Vec<u8>>,
+    /// When its key was changed last (RFC 8555 §7.3.5): whoever has loaded it before has an old one.
+    pub key_changed_at: Option<DateTime<Utc>>,
 }
 
 /// The account in use at the CA with this directory.
@@ -26,22 +31,22 @@ pub async fn find_acme_account(
     masters: &MasterKeys,
     directory_url: &str,
 ) -> Result<Option<AcmeAccount>, StoreError> {
-    type Found = ((Uuid, String, Vec<u8>), platform_data_keys::Row);
+    type Found = ((Uuid, String, Vec<u8>, Option<DateTime<Utc>>), platform_data_keys::Row);
 
     // Both in one statement: between two of them it may be sealed anew, and the data key destroyed.
     let row = acme_accounts::table
         .inner_join(data_keys::table.on(data_keys::id.eq(acme_accounts::data_key_id)))
         .filter(acme_accounts::directory_url.eq(directory_url).and(acme_accounts::lost_at.is_null()))
         .select((
-            (acme_accounts::id, acme_accounts::account_url, acme_accounts::sealed_credentials),
+            (acme_accounts::id, acme_accounts::account_url, acme_accounts::sealed_credentials, acme_accounts::key_changed_at),
             (data_keys::id, data_keys::master_key_id, data_keys::wrapped),
         ))
         .first::<Found>(conn)
         .await
         .optional()?;
-    let Some(((id, account_url, sealed), data_key)) = row else { return Ok(None) };
+    let Some(((id, account_url, sealed, key_changed_at), data_key)) = row else { return Ok(None) };
     let key = platform_data_keys::unwrap(masters, data_key)?;
-    Ok(Some(AcmeAccount { id, account_url, credentials: key.open(&sealed, &binding(id))? }))
+    Ok(Some(AcmeAccount { id, account_url, credentials: key.open(&sealed, &binding(id))?, key_changed_at }))
 }
 
 /// Stores a new account, sealed, and answers the account in use: this one, or that of another process which came first.
@@ -78,6 +83,94 @@ pub async fn mark_acme_account_lost(conn: &mut Connection, id: Uuid) -> Result<b
     Ok(marked == 1)
 }
 
+/// The credentials that are to take the place of an account's, where a change of its key was begun and is not on record as done.
+pub async fn find_next_credentials(
+    conn: &mut Connection,
+    masters: &MasterKeys,
+    id: Uuid,
+) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+    type Found = (Option<Vec<u8>>, platform_data_keys::Row);
+
+    // Both in one statement, as in `find_acme_account`.
+    let row = acme_accounts::table
+        .inner_join(data_keys::table.on(acme_accounts::next_data_key_id.eq(data_keys::id.nullable())))
+        .filter(acme_accounts::id.eq(id))
+        .select((acme_accounts::sealed_next_credentials, (data_keys::id, data_keys::master_key_id, data_keys::wrapped)))
+        .first::<Found>(conn)
+        .await
+        .optional()?;
+    let Some((Some(sealed), data_key)) = row else { return Ok(None) };
+    let key = platform_data_keys::unwrap(masters, data_key)?;
+    Ok(Some(key.open(&sealed, &next_binding(id))?))
+}
+
+/// Stores the credentials that are to take the place of an account's, sealed, before the CA hears of their key, and answers those on record: these, or those
+/// of somebody who has begun before.
+///
+/// Errors with [`StoreError::Stale`] where the account is not in use any more.
+pub async fn insert_next_credentials(
+    conn: &mut Connection,
+    masters: &MasterKeys,
+    id: Uuid,
+    credentials: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let key = get_or_create_platform_data_key(conn, masters).await?;
+    let in_use = acme_accounts::id.eq(id).and(acme_accounts::lost_at.is_null());
+    diesel::update(acme_accounts::table.filter(in_use.and(acme_accounts::sealed_next_credentials.is_null())))
+        .set((
+            acme_accounts::next_data_key_id.eq(Some(key.id())),
+            acme_accounts::sealed_next_credentials.eq(Some(key.seal(credentials, &next_binding(id))?)),
+        ))
+        .execute(conn)
+        .await?;
+    find_next_credentials(conn, masters, id).await?.ok_or(StoreError::Stale)
+}
+
+/// Puts the next credentials in the place of the account's, if they are these, by whose key the CA knows it. False where they are not any more: somebody else has done
+/// so, and may have begun another change since, whose key the CA does not know.
+pub async fn promote_next_credentials(
+    conn: &mut Connection,
+    masters: &MasterKeys,
+    id: Uuid,
+    credentials: &[u8],
+) -> Result<bool, StoreError> {
+    acme_accounts::table.find(id).select(acme_accounts::id).for_no_key_update().first::<Uuid>(conn).await?;
+    let next = find_next_credentials(conn, masters, id).await?;
+    if next.is_none_or(|next| next.as_slice() != credentials) {
+        return Ok(false);
+    }
+    let key = get_or_create_platform_data_key(conn, masters).await?;
+    diesel::update(acme_accounts::table.find(id))
+        .set((
+            acme_accounts::data_key_id.eq(key.id()),
+            acme_accounts::sealed_credentials.eq(key.seal(credentials, &binding(id))?),
+            acme_accounts::next_data_key_id.eq(None::<Uuid>),
+            acme_accounts::sealed_next_credentials.eq(None::<Vec<u8>>),
+            acme_accounts::key_changed_at.eq(diesel::dsl::now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(true)
+}
+
+/// How many orders of all tenants, from this account, have TXT values on record that the CA has not validated yet: they are made of its key, and of no use with
+/// another. For the database's owner. Runs without a tenant.
+pub async fn count_orders_being_proven(conn: &mut Connection, id: Uuid) -> Result<i64, StoreError> {
+    #[derive(QueryableByName)]
+    struct Counted {
+        #[diesel(sql_type = sql_types::BigInt)]
+        orders: i64,
+    }
+
+    let counted: Counted =
+        sql_query("SELECT sweep_orders_being_proven($1) AS orders").bind::<sql_types::Uuid, _>(id).get_result(conn).await?;
+    Ok(counted.orders)
+}
+
 pub(crate) fn binding(id: Uuid) -> Binding<'static> {
     Binding { owner: KeyOwner::Platform, table: "acme_accounts", row: id, purpose: "credentials" }
+}
+
+pub(crate) fn next_binding(id: Uuid) -> Binding<'static> {
+    Binding { purpose: "next credentials", ..binding(id) }
 }

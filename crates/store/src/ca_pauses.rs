@@ -1,4 +1,5 @@
-//! Moments before which nothing is asked of a CA, as it has said itself, or because it did not answer. The platform's, for all tenants together.
+//! Moments before which nothing is asked of a CA, as it has said itself, or because it did not answer, or since our account's key there is about to change.
+//! The platform's, for all tenants together.
 
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ pub const SERVICE: &str = "service";
 
 /// The kind of a pause of a CA that does not answer; its subject is empty.
 const OUTAGE: &str = "outage";
+
+/// The kind of a pause in which the key of our account there changes; its subject is empty.
+const KEY_CHANGE: &str = "key_change";
 
 /// The last moment at which one of these pauses (kind and subject) ends, of those that are not over. Runs with or without a tenant.
 pub async fn find_until(
@@ -67,8 +71,27 @@ pub async fn record_outage(conn: &mut Connection, directory_url: &str, pause: Du
 
 /// A CA has answered: it is not away any more.
 pub async fn record_answered(conn: &mut Connection, directory_url: &str) -> Result<(), StoreError> {
-    let outage = ca_pauses::directory_url.eq(directory_url).and(ca_pauses::kind.eq(OUTAGE));
-    diesel::delete(ca_pauses::table.filter(outage)).execute(conn).await?;
+    lift(conn, directory_url, OUTAGE).await
+}
+
+/// The key of our account there is about to change: for so long, or until [`record_key_changed`], no order gets TXT values, which are made of it.
+pub async fn record_key_change(conn: &mut Connection, directory_url: &str, pause: Duration) -> Result<(), StoreError> {
+    record(conn, directory_url, KEY_CHANGE, "", pause).await
+}
+
+/// The key has changed, or stays as it is.
+pub async fn record_key_changed(conn: &mut Connection, directory_url: &str) -> Result<(), StoreError> {
+    lift(conn, directory_url, KEY_CHANGE).await
+}
+
+/// Whether the key of our account there is about to change. Runs with or without a tenant.
+pub async fn is_key_changing(conn: &mut Connection, directory_url: &str) -> Result<bool, StoreError> {
+    Ok(find_until(conn, directory_url, &[(KEY_CHANGE, String::new())]).await?.is_some())
+}
+
+async fn lift(conn: &mut Connection, directory_url: &str, kind: &str) -> Result<(), StoreError> {
+    let pause = ca_pauses::directory_url.eq(directory_url).and(ca_pauses::kind.eq(kind));
+    diesel::delete(ca_pauses::table.filter(pause)).execute(conn).await?;
     Ok(())
 }
 

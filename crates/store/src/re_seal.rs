@@ -27,26 +27,44 @@ const BATCH: i32 = 50;
 /// Accounts that are listed at a time.
 const ACCOUNTS: i32 = 500;
 
-/// A column that holds sealed secrets, and how they are bound to their rows.
+/// A column that holds sealed secrets, the column that names their data key, and how they are bound to their rows.
 struct Place {
     table: &'static str,
     column: &'static str,
+    data_key: &'static str,
     binding: fn(KeyOwner, Uuid) -> Option<Binding<'static>>,
 }
 
-/// Every table that refers to `data_keys`; a test compares.
+/// Every column that refers to `data_keys`, by its table; a test compares.
 const OF_ACCOUNTS: [Place; 2] = [
     Place {
         table: "key_versions",
         column: "sealed",
+        data_key: "data_key_id",
         binding: |owner, row| Some(private_keys::binding(account(owner)?, KeyVersionId(row))),
     },
-    Place { table: "mails", column: "sealed", binding: |owner, row| Some(mails::binding(account(owner)?, MailId(row))) },
+    Place {
+        table: "mails",
+        column: "sealed",
+        data_key: "data_key_id",
+        binding: |owner, row| Some(mails::binding(account(owner)?, MailId(row))),
+    },
 ];
-/// Every table that refers to `platform_data_keys`; a test compares.
-const OF_PLATFORM: [Place; 2] = [
-    Place { table: "acme_accounts", column: "sealed_credentials", binding: |_, row| Some(acme_accounts::binding(row)) },
-    Place { table: "key_stock", column: "sealed", binding: |_, row| Some(key_stock::binding(row)) },
+/// Every column that refers to `platform_data_keys`, by its table; a test compares.
+const OF_PLATFORM: [Place; 3] = [
+    Place {
+        table: "acme_accounts",
+        column: "sealed_credentials",
+        data_key: "data_key_id",
+        binding: |_, row| Some(acme_accounts::binding(row)),
+    },
+    Place {
+        table: "acme_accounts",
+        column: "sealed_next_credentials",
+        data_key: "next_data_key_id",
+        binding: |_, row| Some(acme_accounts::next_binding(row)),
+    },
+    Place { table: "key_stock", column: "sealed", data_key: "data_key_id", binding: |_, row| Some(key_stock::binding(row)) },
 ];
 
 fn account(owner: KeyOwner) -> Option<AccountId> {
@@ -67,7 +85,7 @@ pub struct ReSealed {
     pub failures: Vec<(String, String)>,
 }
 
-/// Tables whose rows are sealed under data keys of accounts, and under those of the platform.
+/// Tables whose rows are sealed under data keys of accounts, and under those of the platform: each as often as it has columns with secrets.
 pub fn tables() -> (Vec<&'static str>, Vec<&'static str>) {
     (OF_ACCOUNTS.iter().map(|place| place.table).collect(), OF_PLATFORM.iter().map(|place| place.table).collect())
 }
@@ -149,8 +167,8 @@ pub async fn re_seal_platform(store: &Store, masters: &MasterKeys, before: DateT
     // Nothing is sealed under a key that is not there: a foreign key sees to it. One that somebody has just used stays for the next run.
     let destroy = async |conn: &mut Connection| {
         step_down(conn).await?;
-        let unused =
-            OF_PLATFORM.map(|Place { table, .. }| format!("NOT EXISTS (SELECT FROM {table} WHERE data_key_id = platform_data_keys.id)"));
+        let unused = OF_PLATFORM
+            .map(|Place { table, data_key, .. }| format!("NOT EXISTS (SELECT FROM {table} WHERE {data_key} = platform_data_keys.id)"));
         let newest = "SELECT id FROM platform_data_keys ORDER BY created_at DESC, id LIMIT 1";
         let delete = format!("DELETE FROM platform_data_keys WHERE id <> ({newest}) AND {}", unused.join(" AND "));
         Ok::<_, StoreError>(sql_query(delete).execute(conn).await?)
@@ -208,14 +226,14 @@ async fn move_batch(
         sealed: Vec<u8>,
     }
 
-    let Place { table, column, binding } = place;
+    let Place { table, column, data_key, binding } = place;
     let whose = if matches!(owner, KeyOwner::Platform) {
         ""
     } else {
         "account_id = nullif(current_setting('zonecert.account', true), '')::uuid AND"
     };
     let select = format!(
-        "SELECT id, data_key_id, {column} AS sealed FROM {table} WHERE {whose} data_key_id <> $1 AND {column} IS NOT NULL AND id > $2
+        "SELECT id, {data_key} AS data_key_id, {column} AS sealed FROM {table} WHERE {whose} {data_key} <> $1 AND {column} IS NOT NULL AND id > $2
          ORDER BY id LIMIT $3 FOR NO KEY UPDATE"
     );
     let rows: Vec<Row> = sql_query(select)
@@ -226,7 +244,7 @@ async fn move_batch(
         .await?;
     let mut batch = Batch { last: rows.last().map(|row| row.id), ..Batch::default() };
     let mut keys: HashMap<Uuid, DataKey> = HashMap::new();
-    let update = format!("UPDATE {table} SET {column} = $1, data_key_id = $2 WHERE id = $3");
+    let update = format!("UPDATE {table} SET {column} = $1, {data_key} = $2 WHERE id = $3");
     for Row { id, data_key_id, sealed } in rows {
         let Some(binding) = binding(owner, id) else { continue };
         let opened = match keys.get(&data_key_id) {
@@ -240,7 +258,7 @@ async fn move_batch(
         let secret = match opened {
             Ok(secret) => secret,
             Err(error) => {
-                batch.failures.push((format!("{table} {id}"), error.to_string()));
+                batch.failures.push((format!("{table}.{column} {id}"), error.to_string()));
                 continue;
             }
         };
@@ -273,8 +291,8 @@ async fn destroy_replaced(conn: &mut Connection, account: AccountId) -> Result<u
         .for_update()
         .load::<Uuid>(conn)
         .await?;
-    let unused = OF_ACCOUNTS.map(|Place { table, column, .. }| {
-        format!("NOT EXISTS (SELECT FROM {table} WHERE account_id = $1 AND data_key_id = $2 AND {column} IS NOT NULL)")
+    let unused = OF_ACCOUNTS.map(|Place { table, column, data_key, .. }| {
+        format!("NOT EXISTS (SELECT FROM {table} WHERE account_id = $1 AND {data_key} = $2 AND {column} IS NOT NULL)")
     });
     let destroy =
         format!("UPDATE data_keys SET wrapped = NULL, destroyed_at = now() WHERE account_id = $1 AND id = $2 AND {}", unused.join(" AND "));

@@ -26,6 +26,9 @@ diesel::table! {
         sealed_credentials -> Bytea,
         created_at -> Timestamptz,
         lost_at -> Nullable<Timestamptz>,
+        next_data_key_id -> Nullable<Uuid>,
+        sealed_next_credentials -> Nullable<Bytea>,
+        key_changed_at -> Nullable<Timestamptz>,
     }
 }
 

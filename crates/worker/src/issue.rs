@@ -35,7 +35,7 @@ use findings::Unexplained;
 /// A wait of up to this long is sat out; for a longer one the lease goes back and a job is sent for then.
 const LONGEST_WAIT_IN_PLACE: Duration = Duration::from_secs(15);
 
-/// Whoever waits for room at a challenge name looks again after this; nobody's place is taken up meanwhile.
+/// Whoever waits for room at a challenge name, or for another key of our account, looks again after this; nobody's place is taken up meanwhile.
 const PAUSE_FOR_A_TURN: Duration = Duration::from_secs(1);
 
 const PAUSE_WHILE_DATABASE_IS_AWAY: Duration = Duration::from_millis(500);
@@ -61,7 +61,7 @@ enum StepError {
     Store(StoreError),
     /// The CA's limits leave no room for an order.
     Spent(Spent),
-    /// As many values stand at one of its challenge names as there is room for: others first.
+    /// As many values stand at one of its challenge names as there is room for, or our account's key is about to change: others first.
     Turn,
 }
 

@@ -12,6 +12,7 @@ mod crashes;
 mod failures;
 mod fleet;
 mod issuance;
+mod key_change;
 mod mass_revocation;
 mod metrics;
 mod outages;

@@ -52,7 +52,7 @@ async fn download(client: &Client, ids: &[String], over: &AtomicBool) -> Result<
 }
 
 /// Requests certificates and waits for each, until it is over.
-async fn issue(account: &Account, zone: &zonecert_tests::Zone, name: &str, over: &AtomicBool) -> Result<Vec<String>> {
+pub(crate) async fn issue(account: &Account, zone: &zonecert_tests::Zone, name: &str, over: &AtomicBool) -> Result<Vec<String>> {
     let mut ids = Vec::new();
     while !over.load(Ordering::Relaxed) || ids.is_empty() {
         let id = account.request(zone, &format!("{name}{}", ids.len()), &[]).await?;

@@ -9,7 +9,7 @@ use crate::outcome::{Outcome, attempt};
 use crate::tables;
 
 /// Function, owner, whether it runs as its owner, and who may call it beside the owner.
-const FUNCTIONS: [(&str, &str, bool, &str); 44] = [
+const FUNCTIONS: [(&str, &str, bool, &str); 45] = [
     (
         "enqueue_job(text,jsonb,text,timestamp with time zone,integer)",
         "zonecert_owner",
@@ -48,6 +48,7 @@ const FUNCTIONS: [(&str, &str, bool, &str); 44] = [
     ("sweep_mails(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_master_keys()", "zonecert_sweep", true, "zonecert_keys"),
     ("sweep_old_data_keys(timestamp with time zone,uuid,integer)", "zonecert_sweep", true, "zonecert_keys"),
+    ("sweep_orders_being_proven(uuid)", "zonecert_sweep", true, ""),
     ("sweep_platform_state(interval)", "zonecert_sweep", true, "zonecert_api zonecert_worker"),
     ("sweep_refresh_tokens(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_revocations(integer)", "zonecert_sweep", true, "zonecert_worker"),

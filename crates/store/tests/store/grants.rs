@@ -49,7 +49,7 @@ const GRANTS: [(&str, &str, &str); 33] = [
 ];
 
 /// What the owners of the functions may see and do, who have no log-in.
-const FUNCTION_OWNERS: [(&str, &str, &str); 24] = [
+const FUNCTION_OWNERS: [(&str, &str, &str); 25] = [
     ("zonecert_lookup", "api_tokens", "SELECT(account_id,id,token_sha256)"),
     ("zonecert_lookup", "ca_budget", "SELECT(account_id,at,directory_url,kind,subject)"),
     ("zonecert_lookup", "ca_pauses", "SELECT(directory_url,kind,subject,until)"),
@@ -72,6 +72,7 @@ const FUNCTION_OWNERS: [(&str, &str, &str); 24] = [
     ("zonecert_sweep", "issuances", "SELECT(account_id,attempts,created_at,finished_at,id,lease_expires_at,next_wake_at,status,woken_at)"),
     ("zonecert_sweep", "key_stock", "SELECT(algorithm)"),
     ("zonecert_sweep", "mails", "DELETE SELECT(account_id,created_at,id,next_attempt_at)"),
+    ("zonecert_sweep", "orders", "SELECT(acme_account_id,finished_at,status)"),
     ("zonecert_sweep", "refresh_tokens", "DELETE SELECT(expires_at,id)"),
     ("zonecert_sweep", "revocations", "SELECT(account_id,id,next_attempt_at,status)"),
     ("zonecert_sweep", "workers", "SELECT(drain_requested_at,seen_at)"),
@@ -100,7 +101,10 @@ const OPERATOR: [(&str, &str); 10] = [
 
 /// What the operator's commands step down to that change keys (docs/adr/0022-rotating-keys.md).
 const KEYS: [(&str, &str); 7] = [
-    ("acme_accounts", "SELECT(data_key_id,id,sealed_credentials) UPDATE(data_key_id,sealed_credentials)"),
+    (
+        "acme_accounts",
+        "SELECT(data_key_id,id,next_data_key_id,sealed_credentials,sealed_next_credentials) UPDATE(data_key_id,next_data_key_id,sealed_credentials,sealed_next_credentials)",
+    ),
     ("audit_log", "INSERT"),
     ("data_keys", "SELECT INSERT UPDATE(destroyed_at,master_key_id,wrapped)"),
     ("key_stock", "SELECT(data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),

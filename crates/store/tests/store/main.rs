@@ -1,5 +1,6 @@
 //! The store on a real PostgreSQL, each role through its own log-in.
 
+mod acme_accounts;
 mod audit_log;
 mod ca_budget;
 mod cancelling;

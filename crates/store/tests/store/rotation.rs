@@ -51,7 +51,9 @@ impl Secrets {
         let key = PrivateKey::generate(ALGORITHM).unwrap();
         let (pkcs8, hash) = (key.to_pkcs8_der().unwrap(), key.public_key_sha256());
         let of_platform = world.worker.platform(async |conn| {
-            acme_accounts::insert_acme_account(conn, &world.masters, DIRECTORY, "https://ca.test/account", b"credentials").await?;
+            let account =
+                acme_accounts::insert_acme_account(conn, &world.masters, DIRECTORY, "https://ca.test/account", b"credentials").await?;
+            acme_accounts::insert_next_credentials(conn, &world.masters, account.id, b"next credentials").await?;
             key_stock::insert(conn, &world.masters, ALGORITHM, &pkcs8, hash).await
         });
         of_platform.await.unwrap();
@@ -75,7 +77,10 @@ impl Secrets {
             assert_eq!(world.worker.tenant(account, read).await?, "secret");
         }
         let found = world.worker.platform(async |conn| acme_accounts::find_acme_account(conn, masters, DIRECTORY).await).await?;
-        assert_eq!(**found.unwrap().credentials, *b"credentials");
+        let found = found.unwrap();
+        assert_eq!(**found.credentials, *b"credentials");
+        let next = world.worker.platform(async |conn| acme_accounts::find_next_credentials(conn, masters, found.id).await).await?;
+        assert_eq!(**next.unwrap(), *b"next credentials");
         Ok(())
     }
 }
@@ -182,11 +187,12 @@ async fn new_data_keys_take_over_all_that_the_old_ones_have_sealed_and_the_old_o
     let old: Vec<String> = world.database.column("SELECT id::text FROM data_keys UNION SELECT id::text FROM platform_data_keys").await;
     let done = re_seal_all(&owner, &world.masters, before).await.unwrap();
     let counts: Vec<_> = done.iter().map(|done| (done.secrets, done.destroyed, done.failures.len())).collect();
-    assert_eq!(counts, [(2, 1, 0), (4, 1, 0), (4, 1, 0)]);
+    assert_eq!(counts, [(3, 1, 0), (4, 1, 0), (4, 1, 0)]);
     secrets.open(&world, &world.masters).await.unwrap();
     assert_eq!(data_keys_left(&world).await, (2, 1));
     let used = "SELECT data_key_id::text FROM key_versions UNION SELECT data_key_id::text FROM mails
-                UNION SELECT data_key_id::text FROM acme_accounts UNION SELECT data_key_id::text FROM key_stock";
+                UNION SELECT data_key_id::text FROM acme_accounts UNION SELECT next_data_key_id::text FROM acme_accounts
+                UNION SELECT data_key_id::text FROM key_stock";
     let used: Vec<String> = world.database.column(used).await;
     assert!(used.iter().all(|id| !old.contains(id)), "{used:?}");
     let taken = world.worker.platform(async |conn| key_stock::take(conn, &world.masters, ALGORITHM).await).await.unwrap();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -28,8 +29,8 @@ pub(super) const DIRECTORY_RETRY: Duration = Duration::from_mins(1);
 pub struct AcmeDirectory {
     settings: AcmeSettings,
     pub(super) http: AcmeHttp,
-    store: Store,
-    masters: Arc<MasterKeys>,
+    pub(super) store: Store,
+    pub(super) masters: Arc<MasterKeys>,
     current: Mutex<Current>,
     /// How often no account could be had. Read before waiting for `current`.
     failures: AtomicU64,
@@ -48,6 +49,8 @@ pub struct AcmeAccount {
     /// Its identifier in our database.
     pub id: Uuid,
     pub(super) client: Account,
+    /// When its key was changed last, as far as was known when it was opened.
+    pub(super) key_changed_at: Option<DateTime<Utc>>,
 }
 
 impl AcmeDirectory {
@@ -96,20 +99,22 @@ impl AcmeDirectory {
     }
 
     async fn open(&self) -> Result<Arc<AcmeAccount>, Failure> {
-        let stored = self.store.platform(async |conn| find_acme_account(conn, &self.masters, &self.settings.directory_url).await).await;
-        match stored.map_err(|error| from_store(&error))? {
+        match self.find_stored().await.map_err(|error| from_store(&error))? {
             Some(stored) => self.restore(stored).await,
             None => self.create().await,
         }
     }
 
+    /// Our account as it is on record.
+    pub(super) async fn find_stored(&self) -> Result<Option<acme_accounts::AcmeAccount>, StoreError> {
+        self.store.platform(async |conn| find_acme_account(conn, &self.masters, &self.settings.directory_url).await).await
+    }
+
     async fn restore(&self, stored: acme_accounts::AcmeAccount) -> Result<Arc<AcmeAccount>, Failure> {
-        // What serde says about a value may quote it, so it is not told.
-        let credentials: AccountCredentials = serde_json::from_slice(&stored.credentials)
-            .map_err(|_| from_store(&StoreError::corrupt("acme_accounts.sealed_credentials", "(secret)")))?;
+        let credentials = read_credentials(&stored.credentials).map_err(|error| from_store(&error))?;
         let (opened, answer) = recorded(Account::builder_with_http(Box::new(self.http.clone())).from_credentials(credentials)).await;
         let client = opened.map_err(|error| classify(&error, &answer, About::Directory))?;
-        Ok(Arc::new(AcmeAccount { id: stored.id, client }))
+        Ok(Arc::new(AcmeAccount { id: stored.id, client, key_changed_at: stored.key_changed_at }))
     }
 
     async fn create(&self) -> Result<Arc<AcmeAccount>, Failure> {
@@ -135,7 +140,7 @@ impl AcmeDirectory {
             return self.restore(stored).await;
         }
         tracing::info!(directory_url = self.directory_url(), account_url = client.id(), "an account was made at the CA");
-        Ok(Arc::new(AcmeAccount { id: stored.id, client }))
+        Ok(Arc::new(AcmeAccount { id: stored.id, client, key_changed_at: stored.key_changed_at }))
     }
 
     /// What to do when the CA does not know `account`: where the settings allow it, makes room for a new one, which takes up new orders; those of
@@ -166,4 +171,9 @@ impl AcmeDirectory {
             current.account = None;
         }
     }
+}
+
+/// What the ACME library has serialised. What serde says about a value may quote it, so it is not told.
+pub(super) fn read_credentials(credentials: &[u8]) -> Result<AccountCredentials, StoreError> {
+    serde_json::from_slice(credentials).map_err(|_| StoreError::corrupt("acme_accounts.sealed_credentials", "(secret)"))
 }

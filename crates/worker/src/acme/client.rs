@@ -107,104 +107,139 @@ impl AcmeDirectory {
     }
 
     async fn place(&self, order: &instant_acme::NewOrder<'_>) -> Result<NewOrder, Failure> {
-        let account = self.account().await?;
-        let placed = recorded(account.client.new_order(order)).await;
-        let order = self.settle(&account, About::Directory, placed).await?;
-        Ok(NewOrder { url: order.url().to_owned(), acme_account_id: account.id })
+        loop {
+            let account = self.account().await?;
+            let placed = recorded(account.client.new_order(order)).await;
+            if let Some(settled) = self.settle(&account, About::Directory, placed).await {
+                return settled.map(|order| NewOrder { url: order.url().to_owned(), acme_account_id: account.id });
+            }
+        }
     }
 
     /// Where an order stands.
     pub async fn order(&self, order_url: &str) -> Result<OrderState, Failure> {
-        let account = self.account().await?;
-        let looked = recorded(async {
-            let mut order = account.client.order(order_url.to_owned()).await?;
-            Ok(order_state(order.state()))
-        });
-        self.settle(&account, About::Order, looked.await).await
+        loop {
+            let account = self.account().await?;
+            let looked = recorded(async {
+                let mut order = account.client.order(order_url.to_owned()).await?;
+                Ok(order_state(order.state()))
+            });
+            if let Some(settled) = self.settle(&account, About::Order, looked.await).await {
+                return settled;
+            }
+        }
     }
 
     /// Where each authorization of an order stands. Asks for one after the other.
     pub async fn authorizations(&self, order_url: &str) -> Result<Vec<Authorization>, Failure> {
-        let account = self.account().await?;
-        let looked = recorded(look(&account, order_url, None)).await;
-        self.settle(&account, About::Order, looked).await
+        self.look(order_url, None).await
     }
 
     /// Where one authorization of an order stands. Those before it in the order are asked for too: the library reaches it through them.
     pub async fn authorization(&self, order_url: &str, authorization_url: &str) -> Result<Authorization, Failure> {
-        let account = self.account().await?;
-        let looked = recorded(look(&account, order_url, Some(authorization_url))).await;
-        let mut found = self.settle(&account, About::Order, looked).await?;
+        let mut found = self.look(order_url, Some(authorization_url)).await?;
         found.pop().ok_or_else(|| Failure::new(FailureCode::CaMalformedAnswer, "the order does not have the authorization any more"))
+    }
+
+    async fn look(&self, order_url: &str, wanted: Option<&str>) -> Result<Vec<Authorization>, Failure> {
+        loop {
+            let account = self.account().await?;
+            let looked = recorded(look(&account, order_url, wanted)).await;
+            if let Some(settled) = self.settle(&account, About::Order, looked).await {
+                return settled;
+            }
+        }
     }
 
     /// Tells the CA that it may look (RFC 8555 §7.5.1), for the authorizations with these URLs. Those that it knows of already are left alone,
     /// so that this can be repeated.
     pub async fn notify(&self, order_url: &str, only: &[impl AsRef<str> + Sync]) -> Result<(), Failure> {
-        let account = self.account().await?;
-        let told = recorded(async {
-            match tell(&account, order_url, only).await {
-                // Refused as not pending any more, if somebody else has told the CA since our look: then a second look leaves it alone.
-                Err(Error::Api(problem)) if problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:malformed") => {
-                    tell(&account, order_url, only).await
+        loop {
+            let account = self.account().await?;
+            let told = recorded(async {
+                match tell(&account, order_url, only).await {
+                    // Refused as not pending any more, if somebody else has told the CA since our look: then a second look leaves it alone.
+                    Err(Error::Api(problem)) if problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:malformed") => {
+                        tell(&account, order_url, only).await
+                    }
+                    told => told,
                 }
-                told => told,
+            });
+            if let Some(settled) = self.settle(&account, About::Order, told.await).await {
+                return settled;
             }
-        });
-        self.settle(&account, About::Order, told.await).await
+        }
     }
 
     /// Sends the certificate request (PKCS#10, DER) of an order that is ready for it (RFC 8555 §7.4), and answers where the order stands then.
     /// An order that is in another state is not touched, so that this can be repeated with the same request.
     pub async fn finalize(&self, order_url: &str, csr_der: &[u8]) -> Result<OrderState, Failure> {
-        let account = self.account().await?;
-        let finalized = recorded(async {
-            let mut order = account.client.order(order_url.to_owned()).await?;
-            if order.state().status == instant_acme::OrderStatus::Ready {
-                match order.finalize_csr(csr_der).await {
-                    // Somebody else has sent it since our look.
-                    Err(Error::Api(problem)) if problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:orderNotReady") => {
-                        order.refresh().await?;
+        loop {
+            let account = self.account().await?;
+            let finalized = recorded(async {
+                let mut order = account.client.order(order_url.to_owned()).await?;
+                if order.state().status == instant_acme::OrderStatus::Ready {
+                    match order.finalize_csr(csr_der).await {
+                        // Somebody else has sent it since our look.
+                        Err(Error::Api(problem)) if problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:orderNotReady") => {
+                            order.refresh().await?;
+                        }
+                        sent => sent?,
                     }
-                    sent => sent?,
                 }
+                Ok(order_state(order.state()))
+            });
+            if let Some(settled) = self.settle(&account, About::Order, finalized.await).await {
+                return settled;
             }
-            Ok(order_state(order.state()))
-        });
-        self.settle(&account, About::Order, finalized.await).await
+        }
     }
 
     /// The certificate of a valid order with its chain, in PEM, as the CA sends it (RFC 8555 §7.4.2). Errors where the order is not valid.
     pub async fn certificate(&self, order_url: &str) -> Result<String, Failure> {
-        let account = self.account().await?;
-        let fetched = recorded(async {
-            let mut order = account.client.order(order_url.to_owned()).await?;
-            let state = order_state(order.state());
-            let pem = if state.status == OrderStatus::Valid { order.certificate().await? } else { None };
-            Ok((state, pem))
-        });
-        let (state, pem) = self.settle(&account, About::Order, fetched.await).await?;
+        let (state, pem) = loop {
+            let account = self.account().await?;
+            let fetched = recorded(async {
+                let mut order = account.client.order(order_url.to_owned()).await?;
+                let state = order_state(order.state());
+                let pem = if state.status == OrderStatus::Valid { order.certificate().await? } else { None };
+                Ok((state, pem))
+            });
+            if let Some(settled) = self.settle(&account, About::Order, fetched.await).await {
+                break settled?;
+            }
+        };
         let not_there = || Failure::new(FailureCode::AcmeOrderNotReady, "the order has no certificate yet");
         pem.ok_or_else(|| state.problem.unwrap_or_else(not_there).with_retry_after(state.retry_after))
     }
 
+    /// What a call has come to, which `account` has signed. None where it was refused since our account has another key by now: the call is to be made once
+    /// more, with that.
     pub(super) async fn settle<T>(
         &self,
         account: &AcmeAccount,
         about: About,
         (outcome, answer): (Result<T, Error>, Answer),
-    ) -> Result<T, Failure> {
+    ) -> Option<Result<T, Failure>> {
         let failure = match outcome {
-            Ok(value) => return Ok(value),
+            Ok(value) => return Some(Ok(value)),
             Err(error) => classify(&error, &answer, about),
         };
+        // Before it counts as lost, too: what a CA says of a signature that it does not take is its own affair.
+        if matches!(answer.status, Some(400 | 401 | 403)) {
+            match Box::pin(self.has_another_key(account)).await {
+                Ok(true) => return None,
+                Ok(false) => {}
+                Err(failure) => return Some(Err(failure)),
+            }
+        }
         if failure.code == FailureCode::AcmeAccountDoesNotExist {
-            return Err(self.account_lost(account, failure).await);
+            return Some(Err(self.account_lost(account, failure).await));
         }
         if about != About::Order && answer.status == Some(404) {
             self.forget(account).await;
         }
-        Err(failure)
+        Some(Err(failure))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The port to a certificate authority: its ACME directory (RFC 8555), as far as issuance and revocation need it.
+//! The port to a certificate authority: its ACME directory (RFC 8555), as far as issuance, revocation and the change of our account's key need it.
 //!
 //! The one place that knows the ACME library. Every call names the order by its URL and asks the CA where it stands before it does
 //! anything, so each can be repeated by whoever comes next after a crash; every error comes back as a [`Failure`].
@@ -9,6 +9,8 @@ mod account;
 mod client;
 mod failure;
 mod http;
+mod jws;
+mod key_change;
 mod renewal_info;
 mod revoke;
 
@@ -22,6 +24,7 @@ use zeroize::Zeroizing;
 
 pub use account::{AcmeAccount, AcmeDirectory};
 pub use client::{Authorization, AuthorizationStatus, NewOrder, OrderState, OrderStatus};
+pub use key_change::KeyChangeError;
 pub use renewal_info::RenewalInfo;
 use zonecert_domain::email::Email;
 

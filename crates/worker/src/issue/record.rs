@@ -17,7 +17,7 @@ use zonecert_store::issuing::{self, Issued, Outcome, Subject};
 use zonecert_store::orders::{self, AuthorizationStatus, NewAuthorization, Order, OrderChange};
 use zonecert_store::{Connection, StoreError, ca_pauses, challenge_records, private_keys, versions, zone_projections};
 
-use super::steps::{challenge_record, has_room};
+use super::steps::{challenge_record, may_write};
 use super::{Run, spending};
 use crate::acme::{NewOrder, OrderState, OrderStatus};
 
@@ -182,7 +182,7 @@ impl Run<'_> {
         .await
     }
 
-    /// Returns false, and records nothing, where there is no room for the values yet.
+    /// Returns false, and records nothing, where the values may not be written yet.
     pub(super) async fn record_challenges(
         &self,
         issuance: &Issuance,
@@ -195,7 +195,7 @@ impl Run<'_> {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
                 let names = authorizations.iter().filter_map(|wanted| wanted.record.as_ref()).map(|(name, _)| name.as_str());
-                if !has_room(conn, lease.account, names).await? {
+                if !may_write(conn, lease.account, order, names).await? {
                     return Ok(false);
                 }
                 let mut records = Vec::new();

@@ -18,7 +18,7 @@ use zonecert_store::challenge_records::NewChallengeRecord;
 use zonecert_store::issuances::{self, Issuance, database_now};
 use zonecert_store::issuing::{self, Subject};
 use zonecert_store::orders::{AuthorizationStatus, NewAuthorization, Order};
-use zonecert_store::{Connection, StoreError, challenge_records, private_keys, renewal_info};
+use zonecert_store::{Connection, StoreError, ca_pauses, challenge_records, private_keys, renewal_info};
 
 use super::permission::Obstacle;
 use super::places::Places;
@@ -111,7 +111,7 @@ impl Run<'_> {
     async fn write_challenges(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
         let subject = self.subject(issuance).await?;
         let places = self.places(&subject)?;
-        if !self.has_room(order, &places).await? {
+        if !self.may_write(order, &places).await? {
             return Err(StepError::Turn);
         }
         let offered = self.directory(order)?.authorizations(order_url(order)?).await?;
@@ -139,11 +139,12 @@ impl Run<'_> {
         if self.record_challenges(issuance, order, places.dns_zone(), wanted).await? { Ok(()) } else { Err(StepError::Turn) }
     }
 
-    /// A look before the CA is asked; whether there is room is decided when the values are written down.
-    async fn has_room(&self, order: &Order, places: &Places) -> Result<bool, StepError> {
+    /// A look before the CA is asked; whether the values may be written is decided when they are.
+    async fn may_write(&self, order: &Order, places: &Places) -> Result<bool, StepError> {
         let account = self.lease.account;
         let names: Vec<String> = order.names.iter().map(|name| places.name(name)).collect();
-        Ok(self.worker.store.tenant(account, async |conn| has_room(conn, account, names.iter().map(String::as_str)).await).await?)
+        let may_write = async |conn: &mut Connection| may_write(conn, account, order, names.iter().map(String::as_str)).await;
+        Ok(self.worker.store.tenant(account, may_write).await?)
     }
 
     async fn present(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
@@ -397,10 +398,12 @@ fn unavailable(error: &dyn std::error::Error) -> StepError {
     Failure::new(FailureCode::KeyUnavailable, error.to_string()).into()
 }
 
-/// Whether the values that an order wants at these names, a name for each value, fit beside those that are there.
-pub(super) async fn has_room<'a>(
+/// Whether the values that an order wants at these names, a name for each value, may be written now: they fit beside those that are there, and the key of our account
+/// at the CA, which they are made of, is not about to change.
+pub(super) async fn may_write<'a>(
     conn: &mut Connection,
     account: AccountId,
+    order: &Order,
     names: impl Iterator<Item = &'a str>,
 ) -> Result<bool, StoreError> {
     let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
@@ -412,7 +415,7 @@ pub(super) async fn has_room<'a>(
             return Ok(false);
         }
     }
-    Ok(true)
+    Ok(!ca_pauses::is_key_changing(conn, &order.directory_url).await?)
 }
 
 fn txt_value(authorization: &acme::Authorization) -> Result<String, Failure> {

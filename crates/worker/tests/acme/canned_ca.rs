@@ -126,10 +126,13 @@ impl State {
         match kind {
             "/dir" => {
                 let url = |path: &str| format!("{}{path}", self.base);
-                let urls = json!({"newNonce": url("/nonce"), "newAccount": url("/new-account"), "newOrder": url("/new-order"), "revokeCert": url("/revoke")});
+                let urls = json!({
+                    "newNonce": url("/nonce"), "newAccount": url("/new-account"), "newOrder": url("/new-order"), "revokeCert": url("/revoke"),
+                    "keyChange": url("/key-change"),
+                });
                 Reply::json(200, &urls)
             }
-            "/nonce" | "/revoke" => Reply::page(200, ""),
+            "/nonce" | "/revoke" | "/key-change" => Reply::page(200, ""),
             "/new-account" => Reply::json(201, &json!({"status": "valid"})).with("location", format!("{}/account/1", self.base)),
             "/new-order" => Reply::json(201, &self.order(1, "pending")).with("location", format!("{}/order/1", self.base)),
             "order" => Reply::json(200, &self.order(number, "pending")),

@@ -6,6 +6,7 @@ mod answers;
 mod canned_ca;
 mod database;
 mod issuance;
+mod key_change;
 mod mail;
 mod renewal_info;
 mod revocation;

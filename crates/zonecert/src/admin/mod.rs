@@ -1,6 +1,7 @@
 //! `zonecert admin`: what only the operator may do. One file for each group of commands.
 
 mod accounts;
+mod acme_keys;
 mod doctor;
 mod issuances;
 mod keys;
@@ -40,6 +41,8 @@ pub(crate) enum Admin {
     RotateKeys(keys::RotateKeys),
     /// Gives an account, or all of them and the platform, new data keys, seals everything anew, and destroys the old ones. Repeat it at any time, while everything runs.
     ReSeal(keys::ReSeal),
+    /// Has the CA know our account by another key (RFC 8555 §7.3.5), at one CA or at all of them, while everything runs. Repeat it where it was cut off.
+    RollAcmeKey(Box<acme_keys::RollAcmeKey>),
     /// Shows what waits to be done, since when, and who works.
     Queue(queue::Queue),
     /// Lists issuances that do not come through: active ones that have failed before or are old, or with --failed those that have failed for good.
@@ -70,6 +73,7 @@ pub(crate) async fn run(command: Admin) -> Result<ExitCode> {
         }
         Admin::RotateKeys(args) => return keys::rotate(&args).await.map(|()| ExitCode::SUCCESS),
         Admin::ReSeal(args) => return keys::re_seal(args).await.map(|()| ExitCode::SUCCESS),
+        Admin::RollAcmeKey(args) => Box::pin(acme_keys::roll(&args)).await?,
         Admin::Queue(args) => queue::run(&args).await?,
         Admin::Issuances(args) => issuances::list(&args).await?,
         Admin::Retry(args) => issuances::retry(&args).await?,
