@@ -118,7 +118,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
                 let monitoring = monitoring::start(&args.monitoring, WORKER_PORT, &args.database, &args.shared.ca)?;
                 work::run(&args.database, &args.master_keys, args.worker, &args.shared, &args.outside, &monitoring).await
             }
-            Command::All(args) => all(*args).await,
+            Command::All(args) => Box::pin(all(*args)).await,
             Command::Migrate(args) => migrate::run(&args).await,
             Command::Openapi(args) => openapi::run(&args),
             Command::Admin(command) => return Box::pin(admin::run(command)).await,
