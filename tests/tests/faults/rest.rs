@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    /// What waits for a rung of the ladder, for the sweeper's grace or for a claim waits no more.
+    /// What waits for a rung of the ladder, for a pause of the CA, for the sweeper's grace or for a claim waits no more.
     async fn let_waits_pass(&self, database: &tokio_postgres::Client, due: &[String], since: &str) -> Result<()> {
         database
             .batch_execute(
@@ -74,6 +74,7 @@ impl World {
                  WHERE status = 'active' AND (lease_expires_at IS NULL OR lease_expires_at <= now());
                  UPDATE zone_projections SET next_wake_at = now(), woken_at = now() - interval '1 minute'
                  WHERE projected_generation < generation AND (lease_expires_at IS NULL OR lease_expires_at <= now());
+                 UPDATE ca_pauses SET until = now() WHERE until > now();
                  UPDATE apalis.workers SET last_seen = last_seen - interval '1 minute' WHERE last_seen < now() - interval '8 seconds'",
             )
             .await?;
