@@ -10,7 +10,7 @@ use zonecert_domain::id::AccountId;
 use zonecert_domain::plan::Plan;
 
 use crate::schema::accounts;
-use crate::statement::sql_query;
+use crate::statement::{PreparedDsl as _, sql_query};
 use crate::{Connection, StoreError};
 
 /// Whether an account may use the service.
@@ -117,6 +117,7 @@ pub async fn get_account(conn: &mut Connection, id: AccountId) -> Result<Account
 pub async fn set_plan(conn: &mut Connection, id: AccountId, plan: Plan) -> Result<(), StoreError> {
     let changed = diesel::update(accounts::table.filter(accounts::id.eq(id.0).and(accounts::deleted_at.is_null())))
         .set(accounts::plan.eq(plan.as_str()))
+        .prepared()
         .execute(conn)
         .await?;
     if changed == 0 { Err(StoreError::NotFound) } else { Ok(()) }
@@ -135,6 +136,7 @@ pub async fn set_status(conn: &mut Connection, id: AccountId, status: AccountSta
             accounts::suspended_at.eq(sql::<Nullable<Timestamptz>>(since)),
             accounts::suspension_note.eq(note),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     if changed == 0 { Err(StoreError::NotFound) } else { Ok(()) }
@@ -142,7 +144,7 @@ pub async fn set_status(conn: &mut Connection, id: AccountId, status: AccountSta
 
 /// Changes what the tenant calls itself.
 pub async fn set_name(conn: &mut Connection, id: AccountId, name: &str) -> Result<(), StoreError> {
-    diesel::update(accounts::table.filter(accounts::id.eq(id.0))).set(accounts::name.eq(name)).execute(conn).await?;
+    diesel::update(accounts::table.filter(accounts::id.eq(id.0))).set(accounts::name.eq(name)).prepared().execute(conn).await?;
     Ok(())
 }
 
@@ -151,6 +153,7 @@ pub async fn set_deletion_requested(conn: &mut Connection, id: AccountId, reques
     let at = if requested { "coalesce(deletion_requested_at, now())" } else { "NULL" };
     diesel::update(accounts::table.filter(accounts::id.eq(id.0)))
         .set(accounts::deletion_requested_at.eq(sql::<Nullable<Timestamptz>>(at)))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(())

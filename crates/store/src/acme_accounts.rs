@@ -10,7 +10,7 @@ use zonecert_pki::seal::{Binding, KeyOwner, MasterKeys};
 
 use crate::platform_data_keys::{self, get_or_create_platform_data_key};
 use crate::schema::{acme_accounts, platform_data_keys as data_keys};
-use crate::statement::sql_query;
+use crate::statement::{PreparedDsl as _, sql_query};
 use crate::{Connection, StoreError};
 
 /// An account at a CA, opened. It implements neither `Debug` nor `Display`: the credentials hold its private key.
@@ -78,6 +78,7 @@ pub async fn insert_acme_account(
 pub async fn mark_acme_account_lost(conn: &mut Connection, id: Uuid) -> Result<bool, StoreError> {
     let marked = diesel::update(acme_accounts::table.filter(acme_accounts::id.eq(id).and(acme_accounts::lost_at.is_null())))
         .set(acme_accounts::lost_at.eq(diesel::dsl::now))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(marked == 1)
@@ -121,6 +122,7 @@ pub async fn insert_next_credentials(
             acme_accounts::next_data_key_id.eq(Some(key.id())),
             acme_accounts::sealed_next_credentials.eq(Some(key.seal(credentials, &next_binding(id))?)),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     find_next_credentials(conn, masters, id).await?.ok_or(StoreError::Stale)
@@ -148,6 +150,7 @@ pub async fn promote_next_credentials(
             acme_accounts::sealed_next_credentials.eq(None::<Vec<u8>>),
             acme_accounts::key_changed_at.eq(diesel::dsl::now),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(true)

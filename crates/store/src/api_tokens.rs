@@ -12,6 +12,7 @@ use zonecert_domain::scope::ScopeSet;
 
 use crate::accounts::{self as accounts_of, Account};
 use crate::schema::{accounts, api_tokens};
+use crate::statement::PreparedDsl as _;
 use crate::tenant_query::TenantQuery;
 use crate::{Connection, Store, StoreError};
 
@@ -149,7 +150,7 @@ pub async fn get_api_token(conn: &mut Connection, account: AccountId, id: TokenI
 
 /// Ends a token at once.
 pub async fn revoke_api_token(conn: &mut Connection, account: AccountId, id: TokenId, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let changed = diesel::update(unrevoked(account, id)).set(api_tokens::revoked_at.eq(now)).execute(conn).await?;
+    let changed = diesel::update(unrevoked(account, id)).set(api_tokens::revoked_at.eq(now)).prepared().execute(conn).await?;
     if changed == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }
 
@@ -191,6 +192,7 @@ pub async fn mark_used(conn: &mut Connection, account: AccountId, token: TokenId
     diesel::update(unrevoked(account, token))
         .filter(api_tokens::last_used_at.is_null().or(api_tokens::last_used_at.le(before)))
         .set(api_tokens::last_used_at.eq(now))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(())

@@ -17,7 +17,7 @@ use zonecert_domain::name::DnsName;
 
 use crate::issuances::database_now;
 use crate::schema::ca_budget;
-use crate::statement::sql_query;
+use crate::statement::{PreparedDsl as _, sql_query};
 use crate::{Connection, StoreError, ca_pauses};
 
 /// Longer than the longest time for which a CA counts, 7 days.
@@ -319,7 +319,7 @@ async fn count_waiting(conn: &mut Connection, account: AccountId) -> Result<u32,
 /// The CA has taken the order: it is counted from now on.
 pub async fn keep_order(conn: &mut Connection, order: OrderId) -> Result<(), StoreError> {
     let charged = ca_budget::order_id.eq(order.0).and(ca_budget::kind.eq(CaLimitKind::Order.as_str()));
-    diesel::update(ca_budget::table.filter(charged)).set(ca_budget::at.eq(diesel::dsl::now)).execute(conn).await?;
+    diesel::update(ca_budget::table.filter(charged)).set(ca_budget::at.eq(diesel::dsl::now)).prepared().execute(conn).await?;
     Ok(())
 }
 

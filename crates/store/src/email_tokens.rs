@@ -8,6 +8,7 @@ use uuid::Uuid;
 use zonecert_domain::id::{AccountId, UserId};
 
 use crate::schema::{email_tokens, users};
+use crate::statement::PreparedDsl as _;
 use crate::{Connection, StoreError};
 
 /// A token's row. Never leaves the service.
@@ -95,7 +96,7 @@ pub async fn use_up(
     let theirs = email_tokens::table
         .filter(email_tokens::account_id.eq(account.0).and(email_tokens::user_id.eq(user.0)))
         .filter(email_tokens::purpose.eq(purpose.as_str()).and(email_tokens::used_at.is_null()));
-    diesel::update(theirs).set(email_tokens::used_at.eq(now)).execute(conn).await?;
+    diesel::update(theirs).set(email_tokens::used_at.eq(now)).prepared().execute(conn).await?;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use zonecert_domain::id::{AccountId, CertificateId, ZoneId};
 use crate::audit_log::{self, Entry};
 use crate::events::{self, NewEvent};
 use crate::schema::{accounts, issuances, revocations, zones as zones_table};
-use crate::statement::sql_query;
+use crate::statement::{PreparedDsl as _, sql_query};
 use crate::{Connection, StoreError, issuances as issuances_of, zones};
 
 /// For so long after the wish an owner may change their mind.
@@ -85,7 +85,7 @@ pub async fn end_account(conn: &mut Connection, account: AccountId) -> Result<En
     if is_winding(conn, account).await? {
         return Ok(Ending::Winding);
     }
-    diesel::update(accounts::table.filter(accounts::id.eq(account.0))).set(accounts::deleted_at.eq(now)).execute(conn).await?;
+    diesel::update(accounts::table.filter(accounts::id.eq(account.0))).set(accounts::deleted_at.eq(now)).prepared().execute(conn).await?;
     Ok(Ending::Over)
 }
 
@@ -120,6 +120,7 @@ async fn destroy(conn: &mut Connection, account: AccountId) -> Result<(), StoreE
     }
     diesel::update(accounts::table.filter(accounts::id.eq(account.0)))
         .set(accounts::destroyed_at.eq(diesel::dsl::now.into_sql::<sql_types::Timestamptz>().nullable()))
+        .prepared()
         .execute(conn)
         .await?;
     let subject = account.to_string();

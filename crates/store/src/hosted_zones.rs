@@ -12,7 +12,7 @@ use zonecert_domain::id::{AccountId, ZoneId};
 use zonecert_domain::records::MAX_RECORD_SETS;
 
 use crate::schema::{zone_records, zones};
-use crate::statement::sql_query;
+use crate::statement::{PreparedDsl as _, sql_query};
 use crate::{Connection, StoreError};
 
 /// Whose a zone in `PowerDNS` is.
@@ -184,6 +184,7 @@ pub async fn adopt(conn: &mut Connection, holder: &ZoneHolder, found: &[FoundRec
     let noted = diesel::update(zones::table.filter(zones::account_id.eq(holder.account.0).and(zones::id.eq(holder.zone.0))))
         .filter(zones::deleted_at.is_null())
         .set(zones::adopted_at.eq(diesel::dsl::now))
+        .prepared()
         .execute(conn)
         .await?;
     if noted == 0 {
@@ -217,6 +218,7 @@ pub async fn adopt(conn: &mut Connection, holder: &ZoneHolder, found: &[FoundRec
 pub async fn record_refusal(conn: &mut Connection, account: AccountId, id: Uuid, refusal: &str) -> Result<(), StoreError> {
     diesel::update(zone_records::table.filter(zone_records::account_id.eq(account.0).and(zone_records::id.eq(id))))
         .set((zone_records::refusal.eq(refusal), zone_records::refused_at.eq(diesel::dsl::now)))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(())
@@ -226,6 +228,7 @@ pub async fn record_refusal(conn: &mut Connection, account: AccountId, id: Uuid,
 pub async fn forget_refusals(conn: &mut Connection, account: AccountId, ids: &[Uuid]) -> Result<(), StoreError> {
     diesel::update(zone_records::table.filter(zone_records::account_id.eq(account.0).and(zone_records::id.eq_any(ids))))
         .set((zone_records::refusal.eq(None::<String>), zone_records::refused_at.eq(None::<chrono::DateTime<chrono::Utc>>)))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(())

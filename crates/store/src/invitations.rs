@@ -9,6 +9,7 @@ use zonecert_domain::email::Email;
 use zonecert_domain::id::{AccountId, InvitationId, UserId};
 
 use crate::schema::invitations;
+use crate::statement::PreparedDsl as _;
 use crate::users::Role;
 use crate::{Connection, StoreError};
 
@@ -185,7 +186,7 @@ pub async fn revoke_invitations_of(
 /// Takes back the one for this address that has expired, so that there is room for another.
 pub async fn revoke_expired(conn: &mut Connection, account: AccountId, email: &Email, now: DateTime<Utc>) -> Result<(), StoreError> {
     let expired = open(account).filter(invitations::email.eq(email.folded().to_owned()).and(invitations::expires_at.le(now)));
-    diesel::update(expired).set(invitations::revoked_at.eq(now)).execute(conn).await?;
+    diesel::update(expired).set(invitations::revoked_at.eq(now)).prepared().execute(conn).await?;
     Ok(())
 }
 

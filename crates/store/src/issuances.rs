@@ -19,7 +19,7 @@ use crate::error::changed_one;
 use crate::orders::{Order, OrderRow, authorizations_of};
 use crate::renewal_schedule::reschedule_certificate;
 use crate::schema::{accounts, issuances, orders};
-use crate::statement::sql_query;
+use crate::statement::{PreparedDsl as _, sql_query};
 use crate::tenant_query::TenantQuery;
 use crate::{Connection, StoreError};
 
@@ -290,6 +290,7 @@ extern "SQL" {
 pub async fn record_step_taken(conn: &mut Connection, lease: &Lease) -> Result<(), StoreError> {
     diesel::update(held(*lease).filter(issuances::step_failures.ne(0).or(issuances::failure.is_not_null())))
         .set((issuances::step_failures.eq(0), issuances::failure.eq(None::<Value>)))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(())
@@ -299,6 +300,7 @@ pub async fn record_step_taken(conn: &mut Connection, lease: &Lease) -> Result<(
 pub async fn record_step_failed(conn: &mut Connection, lease: &Lease, failure: Value) -> Result<(), StoreError> {
     let changed = diesel::update(held(*lease))
         .set((issuances::step_failures.eq(issuances::step_failures + 1), issuances::failure.eq(failure)))
+        .prepared()
         .execute(conn)
         .await?;
     changed_one(changed)
@@ -308,6 +310,7 @@ pub async fn record_step_failed(conn: &mut Connection, lease: &Lease, failure: V
 pub async fn rest(conn: &mut Connection, lease: &Lease, delay: Duration, failure: Value) -> Result<(), StoreError> {
     let changed = diesel::update(held(*lease))
         .set((issuances::attempts.eq(issuances::attempts + 1), issuances::step_failures.eq(0), issuances::failure.eq(failure)))
+        .prepared()
         .execute(conn)
         .await?;
     changed_one(changed)?;
@@ -316,7 +319,8 @@ pub async fn rest(conn: &mut Connection, lease: &Lease, delay: Duration, failure
 
 /// Nothing is to be attempted for now, and nothing has failed: gives the lease back, says why, and looks again after `delay` unless somebody wakes it.
 pub async fn stand_by(conn: &mut Connection, lease: &Lease, delay: Duration, why: Value) -> Result<(), StoreError> {
-    let changed = diesel::update(held(*lease)).set((issuances::step_failures.eq(0), issuances::failure.eq(why))).execute(conn).await?;
+    let changed =
+        diesel::update(held(*lease)).set((issuances::step_failures.eq(0), issuances::failure.eq(why))).prepared().execute(conn).await?;
     changed_one(changed)?;
     release(conn, lease, delay).await
 }
@@ -325,6 +329,7 @@ pub async fn stand_by(conn: &mut Connection, lease: &Lease, delay: Duration, why
 pub async fn release(conn: &mut Connection, lease: &Lease, delay: Duration) -> Result<(), StoreError> {
     let changed = diesel::update(held(*lease))
         .set((issuances::lease_owner.eq(None::<String>), issuances::lease_expires_at.eq(None::<DateTime<Utc>>)))
+        .prepared()
         .execute(conn)
         .await?;
     changed_one(changed)?;
@@ -344,6 +349,7 @@ pub async fn end(conn: &mut Connection, lease: &Lease, event: IssuanceEvent, fai
             issuances::lease_expires_at.eq(None::<DateTime<Utc>>),
             issuances::failure.eq(failure),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     changed_one(changed)

@@ -18,6 +18,7 @@ use crate::events::{self, Level, NewEvent};
 use crate::issuances::database_now;
 use crate::renewal_schedule::reschedule_certificate;
 use crate::schema::{certificate_names, certificates, events as event_rows, issuances, orders, versions, zones};
+use crate::statement::PreparedDsl as _;
 use crate::zones::{ZoneMode, zone_standing};
 use crate::{Connection, StoreError};
 
@@ -155,6 +156,7 @@ pub async fn record_outcome(
             last_error.map(|error| certificates::last_error.eq(error)),
             certificates::updated_at.eq(diesel::dsl::now),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     if issuance != LiveIssuance::Running {
@@ -179,6 +181,7 @@ pub async fn add_findings(
     with_findings["findings"] = findings.clone();
     let updated = diesel::update(undeleted(account, certificate).filter(certificates::last_error.eq(last_error)))
         .set((certificates::last_error.eq(with_findings), certificates::updated_at.eq(diesel::dsl::now)))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(updated == 1)
@@ -254,6 +257,7 @@ async fn record_facts(
     let status = CertificateFacts { issuance, version, last_issuance_failed: false }.status(database_now(conn).await?);
     diesel::update(undeleted(account, certificate))
         .set((certificates::status.eq(status.as_str()), certificates::updated_at.eq(diesel::dsl::now)))
+        .prepared()
         .execute(conn)
         .await?;
     reschedule_certificate(conn, account, certificate).await
@@ -294,6 +298,7 @@ pub async fn record_issued(
             certificates::last_error.eq(None::<serde_json::Value>),
             certificates::updated_at.eq(now),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     reschedule_certificate(conn, account, certificate).await

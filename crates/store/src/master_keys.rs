@@ -13,7 +13,7 @@ use zonecert_domain::id::AccountId;
 use zonecert_pki::seal::{KeyOwner, MasterKeys, WrappedDataKey};
 
 use crate::schema::{data_keys, platform_data_keys};
-use crate::statement::sql_query;
+use crate::statement::{PreparedDsl as _, sql_query};
 use crate::{Connection, Store, StoreError};
 
 /// Data keys that are listed at a time.
@@ -96,6 +96,7 @@ async fn rewrap(conn: &mut Connection, masters: &MasterKeys, account: AccountId,
     let anew = wrap_anew(masters, &WrappedDataKey { data_key_id: id, master_key_id, bytes }, KeyOwner::Account(account.0))?;
     diesel::update(data_keys::table.filter(data_keys::account_id.eq(account.0).and(data_keys::id.eq(id))))
         .set((data_keys::master_key_id.eq(anew.master_key_id), data_keys::wrapped.eq(Some(anew.bytes))))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(true)
@@ -114,6 +115,7 @@ async fn rewrap_platform(conn: &mut Connection, masters: &MasterKeys, id: Uuid) 
     let anew = wrap_anew(masters, &WrappedDataKey { data_key_id: id, master_key_id, bytes }, KeyOwner::Platform)?;
     diesel::update(platform_data_keys::table.find(id))
         .set((platform_data_keys::master_key_id.eq(anew.master_key_id), platform_data_keys::wrapped.eq(anew.bytes)))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(true)

@@ -10,6 +10,7 @@ use zonecert_domain::order::{OrderEvent, OrderProgress, OrderStatus};
 
 use crate::error::changed_one;
 use crate::schema::{authorizations, orders};
+use crate::statement::PreparedDsl as _;
 use crate::{Connection, StoreError};
 
 /// An order on record.
@@ -131,7 +132,7 @@ pub async fn insert_order(conn: &mut Connection, account: AccountId, new: &NewOr
 /// The CA does not take the order as a replacement: it is placed without saying so. Errors with [`StoreError::Stale`] once it is placed.
 pub async fn forget_replaces(conn: &mut Connection, account: AccountId, order: OrderId) -> Result<(), StoreError> {
     let intended = orders::account_id.eq(account.0).and(orders::id.eq(order.0)).and(orders::status.eq(OrderStatus::Intended.as_str()));
-    let changed = diesel::update(orders::table.filter(intended)).set(orders::replaces.eq(None::<String>)).execute(conn).await?;
+    let changed = diesel::update(orders::table.filter(intended)).set(orders::replaces.eq(None::<String>)).prepared().execute(conn).await?;
     changed_one(changed)
 }
 
@@ -249,6 +250,7 @@ pub async fn advance(
         finished_at.map(|at| orders::finished_at.eq(at)),
         change,
     ))
+    .prepared()
     .execute(conn)
     .await?;
     if changed == 1 { Ok(next) } else { Err(StoreError::Stale) }
@@ -260,6 +262,7 @@ pub async fn record_poll(conn: &mut Connection, account: AccountId, order: &Orde
         orders::table.filter(orders::account_id.eq(account.0).and(orders::id.eq(order.id.0)).and(orders::status.eq(order.status.as_str()))),
     )
     .set((orders::polls.eq(orders::polls + 1), orders::next_poll_at.eq(next_poll_at)))
+    .prepared()
     .execute(conn)
     .await?;
     changed_one(changed)
@@ -310,6 +313,7 @@ pub async fn record_authorization(
 ) -> Result<(), StoreError> {
     diesel::update(authorizations::table.filter(authorizations::account_id.eq(account.0).and(authorizations::id.eq(id.0))))
         .set((authorizations::status.eq(status.as_str()), authorizations::polls.eq(authorizations::polls + 1)))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(())

@@ -146,9 +146,8 @@ impl Store {
         R: Send,
         E: From<StoreError> + Send,
     {
-        let mut conn = self.get().await?;
+        let mut conn = self.get_begun(tenant.map(|(account, _)| account)).await?;
         let conn = &mut *conn;
-        begin(conn, tenant.map(|(account, _)| account)).await?;
         if let Some((account, true)) = tenant
             && let Err(error) = lock_account(conn, account).await
         {
@@ -161,6 +160,20 @@ impl Store {
             }
             Err(error) => Err(roll_back(conn, error).await),
         }
+    }
+
+    /// A connection in whose transaction nothing has been done yet. One that turns out to be lost, as all are in the first milliseconds after a cut, costs another one and no error.
+    async fn get_begun(&self, tenant: Option<AccountId>) -> Result<PooledConnection<'_, Connection>, StoreError> {
+        let mut conn = self.get().await?;
+        match begin(&mut conn, tenant).await {
+            Err(StoreError::Unavailable(_)) => {
+                drop(conn);
+                conn = self.get().await?;
+                begin(&mut conn, tenant).await?;
+            }
+            begun => begun?,
+        }
+        Ok(conn)
     }
 
     async fn get(&self) -> Result<PooledConnection<'_, Connection>, StoreError> {

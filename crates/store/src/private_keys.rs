@@ -11,7 +11,7 @@ use zonecert_domain::revocation::RevocationReason;
 use zonecert_pki::seal::{Binding, KeyOwner, MasterKeys};
 
 use crate::schema::{certificates, data_keys as data_keys_table, key_versions, orders, private_keys, revocations};
-use crate::statement::sql_query;
+use crate::statement::{PreparedDsl as _, sql_query};
 use crate::{Connection, StoreError, data_keys};
 
 /// The key of a certificate; made and named like the certificate where there is none yet (requirements S0.4).
@@ -44,6 +44,7 @@ pub async fn get_or_insert_certificate_key(
         if inserted == 1 {
             diesel::update(certificates::table.filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0))))
                 .set(certificates::private_key_id.eq(id.0))
+                .prepared()
                 .execute(conn)
                 .await?;
             return Ok(id);

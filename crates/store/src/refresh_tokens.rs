@@ -7,6 +7,7 @@ use uuid::Uuid;
 use zonecert_domain::id::{AccountId, UserId};
 
 use crate::schema::refresh_tokens;
+use crate::statement::PreparedDsl as _;
 use crate::{Connection, StoreError};
 
 /// Two tabs of one browser hold one cookie and may use it at the same moment, and a browser sends again what got no answer: within this time
@@ -126,6 +127,7 @@ pub async fn use_refresh_token(
     }
     diesel::update(refresh_tokens::table.filter(refresh_tokens::account_id.eq(account.0).and(refresh_tokens::id.eq(id.0))))
         .set(refresh_tokens::used_at.eq(row.used_at.unwrap_or(now)))
+        .prepared()
         .execute(conn)
         .await?;
     let transport = if row.cookie { Transport::Cookie } else { Transport::Body };
@@ -153,7 +155,7 @@ pub async fn revoke_all_of(conn: &mut Connection, account: AccountId, user: User
     let theirs = refresh_tokens::table
         .filter(refresh_tokens::account_id.eq(account.0).and(refresh_tokens::user_id.eq(user.0)))
         .filter(refresh_tokens::revoked_at.is_null());
-    diesel::update(theirs).set(refresh_tokens::revoked_at.eq(now)).execute(conn).await?;
+    diesel::update(theirs).set(refresh_tokens::revoked_at.eq(now)).prepared().execute(conn).await?;
     Ok(())
 }
 
@@ -161,5 +163,5 @@ async fn revoke(conn: &mut Connection, account: AccountId, family: FamilyId, now
     let family = refresh_tokens::table
         .filter(refresh_tokens::account_id.eq(account.0).and(refresh_tokens::family_id.eq(family.0)))
         .filter(refresh_tokens::revoked_at.is_null());
-    Ok(diesel::update(family).set(refresh_tokens::revoked_at.eq(now)).execute(conn).await?)
+    Ok(diesel::update(family).set(refresh_tokens::revoked_at.eq(now)).prepared().execute(conn).await?)
 }

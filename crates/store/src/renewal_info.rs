@@ -16,6 +16,7 @@ use crate::events::{self, NewEvent};
 use crate::issuances::database_now;
 use crate::renewal_schedule::reschedule_certificate;
 use crate::schema::{certificates, orders, versions};
+use crate::statement::PreparedDsl as _;
 use crate::{Connection, StoreError, renewals};
 
 /// At most `batch` certificates of all tenants about which the CA is to be asked, the longest due first. They are put off like those of
@@ -110,6 +111,7 @@ pub async fn record_said(
             certificates::renewal_info_due_at.eq(now + next),
             certificates::renewal_info_failures.eq(0),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     if changed == 0 || said.window == version.window {
@@ -145,6 +147,7 @@ pub async fn record_failure(
             certificates::renewal_info_due_at.eq(now + next),
             certificates::renewal_info_failures.eq(certificates::renewal_info_failures + 1),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(())
@@ -154,6 +157,7 @@ pub async fn record_failure(
 pub async fn stop_asking(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<(), StoreError> {
     diesel::update(certificates::table.filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0))))
         .set(certificates::renewal_info_due_at.eq(None::<DateTime<Utc>>))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(())

@@ -19,6 +19,7 @@ use crate::accounts::AccountStatus;
 use crate::events::{self, Level, NewEvent};
 use crate::issuances::clock_timestamp;
 use crate::schema::{accounts, certificates, versions, zones};
+use crate::statement::PreparedDsl as _;
 use crate::zones::zone_standing;
 use crate::{Connection, StoreError};
 
@@ -116,6 +117,7 @@ async fn reschedule(conn: &mut Connection, account: AccountId, which: Which) -> 
                 certificates::renewal_due_at.eq(schedule.due_at),
                 certificates::renewal_blocked_by.eq(schedule.blocked_by.map(RenewalBlock::as_str)),
             ))
+            .prepared()
             .execute(conn)
             .await?;
     }
@@ -195,5 +197,5 @@ async fn load(conn: &mut Connection, account: AccountId, which: Which) -> Result
         Which::Zone(zone) => query = query.filter(certificates::zone_id.eq(zone.0)),
         Which::All => {}
     }
-    Ok(query.load::<Row>(conn).await?)
+    Ok(query.prepared().load::<Row>(conn).await?)
 }

@@ -13,6 +13,7 @@ use zonecert_domain::issuance::{IssuanceReason, give_up_at};
 
 use crate::issuances::{database_now, insert_issuance, wake};
 use crate::schema::{certificates, issuances, versions};
+use crate::statement::PreparedDsl as _;
 use crate::{Connection, StoreError};
 
 /// The live issuance of a certificate, as far as somebody who wants a version now cares.
@@ -48,6 +49,7 @@ pub async fn resume(conn: &mut Connection, account: AccountId, id: IssuanceId) -
     diesel::update(issuances::table.filter(issuances::account_id.eq(account.0).and(issuances::id.eq(id.0))))
         .filter(issuances::reason.eq(IssuanceReason::Renewal.as_str()))
         .set(issuances::reason.eq(IssuanceReason::ByHand.as_str()))
+        .prepared()
         .execute(conn)
         .await?;
     if wake(conn, id, Duration::ZERO).await? { Ok(()) } else { Err(StoreError::Stale) }

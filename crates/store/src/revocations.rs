@@ -20,7 +20,7 @@ use zonecert_pki::chain::CertificateChain;
 use crate::error::changed_one;
 use crate::events::{self, NewEvent};
 use crate::schema::{orders, revocations, versions};
-use crate::statement::sql_query;
+use crate::statement::{PreparedDsl as _, sql_query};
 use crate::{Connection, StoreError};
 
 /// A revocation as people see it.
@@ -293,6 +293,7 @@ pub async fn record_succeeded(
             revocations::failure.eq(None::<serde_json::Value>),
             revocations::finished_at.eq(diesel::dsl::now.into_sql::<sql_types::Timestamptz>().nullable()),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     changed_one(changed)?;
@@ -302,6 +303,7 @@ pub async fn record_succeeded(
             versions::revoked_at.eq(diesel::dsl::now.into_sql::<sql_types::Timestamptz>().nullable()),
             versions::revocation_reason.eq(i32::from(reason.number())),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(())
@@ -318,6 +320,7 @@ pub async fn record_trouble(
 ) -> Result<(), StoreError> {
     let changed = diesel::update(claimed(account, claim))
         .set((revocations::failure.eq(failure), revocations::next_attempt_at.eq(next_attempt_at)))
+        .prepared()
         .execute(conn)
         .await?;
     changed_one(changed)?;
@@ -340,6 +343,7 @@ pub async fn record_end(
             failure.map(|failure| revocations::failure.eq(failure)),
             revocations::finished_at.eq(diesel::dsl::now.into_sql::<sql_types::Timestamptz>().nullable()),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     changed_one(changed)

@@ -11,6 +11,7 @@ use zonecert_domain::email::Email;
 use zonecert_domain::id::{AccountId, UserId};
 
 use crate::schema::users;
+use crate::statement::PreparedDsl as _;
 use crate::{Connection, StoreError};
 
 /// The constraint that gives an address to one person in the whole service, whatever row-level security hides.
@@ -216,13 +217,14 @@ pub async fn set_name(conn: &mut Connection, account: AccountId, id: UserId, nam
 
 /// Gives them another password.
 pub async fn set_password(conn: &mut Connection, account: AccountId, id: UserId, password: &PasswordHash) -> Result<(), StoreError> {
-    change_one(diesel::update(present(account, id)).set(users::password_hash.eq(password.as_str())).execute(conn).await?)
+    change_one(diesel::update(present(account, id)).set(users::password_hash.eq(password.as_str())).prepared().execute(conn).await?)
 }
 
 /// Notes that they receive mail at their address, unless that is known.
 pub async fn mark_email_verified(conn: &mut Connection, account: AccountId, id: UserId, now: DateTime<Utc>) -> Result<(), StoreError> {
     diesel::update(present(account, id).filter(users::email_verified_at.is_null()))
         .set(users::email_verified_at.eq(now))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(())
@@ -237,7 +239,7 @@ pub async fn mark_signed_out(conn: &mut Connection, account: AccountId, id: User
 
 /// Takes them out of the tenant; their address is free again.
 pub async fn delete_user(conn: &mut Connection, account: AccountId, id: UserId, now: DateTime<Utc>) -> Result<(), StoreError> {
-    change_one(diesel::update(present(account, id)).set(users::deleted_at.eq(now)).execute(conn).await?)
+    change_one(diesel::update(present(account, id)).set(users::deleted_at.eq(now)).prepared().execute(conn).await?)
 }
 
 fn change_one(changed: usize) -> Result<(), StoreError> {

@@ -15,7 +15,7 @@ use zonecert_domain::zone_name::ZoneName;
 
 use crate::error::changed_one;
 use crate::schema::zones;
-use crate::statement::sql_query;
+use crate::statement::{PreparedDsl as _, sql_query};
 use crate::zone_projections::request_projection;
 use crate::zones::{ZoneMode, ZoneStatus};
 use crate::{Connection, StoreError, renewal_schedule};
@@ -90,6 +90,7 @@ pub async fn record_check(
             zones::last_checked_at.eq(diesel::dsl::now),
             zones::next_check_at.eq(next_check_at),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     changed_one(recorded)
@@ -108,6 +109,7 @@ pub async fn mark_lost(conn: &mut Connection, check: &ZoneCheck, next_check_at: 
             zones::last_checked_at.eq(diesel::dsl::now),
             zones::next_check_at.eq(next_check_at),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     changed_one(marked)?;
@@ -130,6 +132,7 @@ pub async fn mark_regained(conn: &mut Connection, check: &ZoneCheck, next_check_
             zones::last_checked_at.eq(diesel::dsl::now),
             zones::next_check_at.eq(next_check_at),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     changed_one(marked)?;

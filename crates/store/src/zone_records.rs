@@ -12,6 +12,7 @@ use zonecert_domain::id::{AccountId, RecordSetId, ZoneId};
 use zonecert_domain::records::RecordSet;
 
 use crate::schema::zone_records;
+use crate::statement::PreparedDsl as _;
 use crate::{Connection, StoreError};
 
 /// All records of one name and type in a zone, as they are kept. Name and type can be others than [`zonecert_domain::records`] knows, where they were
@@ -168,6 +169,7 @@ pub async fn delete_record_sets(conn: &mut Connection, account: AccountId, zone:
         .filter(zone_records::account_id.eq(account.0).and(zone_records::zone_id.eq(zone.0)).and(zone_records::id.eq_any(ids)))
         .filter(zone_records::deleted_at.is_null())
         .set(zone_records::deleted_at.eq(diesel::dsl::now))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(())

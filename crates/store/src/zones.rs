@@ -12,6 +12,7 @@ use zonecert_domain::zone_name::ZoneName;
 
 use crate::issuances::database_now;
 use crate::schema::{certificates, zones};
+use crate::statement::PreparedDsl as _;
 use crate::zone_projections::request_projection;
 use crate::{Connection, StoreError, renewal_schedule};
 
@@ -213,6 +214,7 @@ pub async fn take_over_certificates(conn: &mut Connection, account: AccountId, z
     let moved = diesel::update(certificates::table)
         .filter(certificates::account_id.eq(account.0).and(certificates::deleted_at.is_null()).and(certificates::zone_id.eq_any(former)))
         .set(certificates::zone_id.eq(zone.id.0))
+        .prepared()
         .execute(conn)
         .await?;
     if moved > 0 {

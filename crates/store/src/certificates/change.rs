@@ -12,6 +12,7 @@ use zonecert_domain::name::DnsName;
 
 use super::{KeyPolicy, row};
 use crate::schema::{certificate_names, certificates, private_keys};
+use crate::statement::PreparedDsl as _;
 use crate::{Connection, StoreError, failures};
 
 /// What is to change; what is none stays.
@@ -35,6 +36,7 @@ pub struct Change<'a> {
 pub async fn record_failure(conn: &mut Connection, account: AccountId, id: CertificateId, failure: &Failure) -> Result<(), StoreError> {
     diesel::update(undeleted(account, id))
         .set((certificates::last_error.eq(failures::shown(failure, None)), certificates::updated_at.eq(diesel::dsl::now)))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(())
@@ -58,6 +60,7 @@ pub async fn change_certificate(
             change.key_policy.map(|policy| certificates::key_policy.eq(policy.as_str())),
             certificates::updated_at.eq(diesel::dsl::now),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     if changed == 0 {
@@ -69,6 +72,7 @@ pub async fn change_certificate(
             .filter(certificates::private_key_id.is_not_null());
         diesel::update(private_keys::table.filter(private_keys::account_id.eq(account.0).and(private_keys::id.eq_any(key))))
             .set(private_keys::algorithm.eq(algorithm.as_str()))
+            .prepared()
             .execute(conn)
             .await?;
     }
@@ -125,6 +129,7 @@ async fn insert_names_from(
 pub async fn take_slot(conn: &mut Connection, account: AccountId, id: CertificateId) -> Result<bool, StoreError> {
     let taken = diesel::update(undeleted(account, id).filter(certificates::status.ne_all(row::slot_states())))
         .set((certificates::status.eq(CertificateStatus::Pending.as_str()), certificates::updated_at.eq(diesel::dsl::now)))
+        .prepared()
         .execute(conn)
         .await?;
     Ok(taken == 1)
@@ -137,6 +142,7 @@ pub async fn mark_deleted(conn: &mut Connection, account: AccountId, id: Certifi
             certificates::deleted_at.eq(diesel::dsl::now.into_sql::<Timestamptz>().nullable()),
             certificates::updated_at.eq(diesel::dsl::now),
         ))
+        .prepared()
         .execute(conn)
         .await?;
     if deleted == 0 { Err(StoreError::NotFound) } else { Ok(()) }
