@@ -22,6 +22,8 @@ struct Seen {
     certificates: BTreeMap<String, Watched>,
     /// We have cut the database off: an answer may be 503 meanwhile.
     database_in_trouble: bool,
+    /// How often we have. A request may have seen all of one: it is asked before, and answered after.
+    troubles: usize,
     violations: Vec<String>,
     downloads: usize,
 }
@@ -51,7 +53,9 @@ impl Watch {
     }
 
     pub(crate) fn database_is_in_trouble(&self, in_trouble: bool) {
-        lock(&self.seen).database_in_trouble = in_trouble;
+        let mut seen = lock(&self.seen);
+        seen.troubles += usize::from(in_trouble);
+        seen.database_in_trouble = in_trouble;
     }
 
     /// What was downloaded of a certificate, oldest first.
@@ -76,10 +80,13 @@ async fn look_again_and_again(seen: Arc<Mutex<Seen>>) {
         let certificates: Vec<(String, Client)> =
             lock(&seen).certificates.iter().map(|(id, watched)| (id.clone(), watched.client.clone())).collect();
         for (id, client) in certificates {
-            let trouble_before = lock(&seen).database_in_trouble;
+            let (trouble_before, troubles) = {
+                let seen = lock(&seen);
+                (seen.database_in_trouble, seen.troubles)
+            };
             let answer = client.get(&format!("/certificates/{id}/pem")).await.map(|answer| (answer.status.as_u16(), answer.text));
             let mut seen = lock(&seen);
-            let trouble = trouble_before || seen.database_in_trouble;
+            let trouble = trouble_before || seen.database_in_trouble || seen.troubles > troubles;
             if let Some(violation) = seen.violation(&id, answer, trouble) {
                 seen.violations.push(violation);
             }
