@@ -253,7 +253,7 @@ fn what_somebody_went_back_to_is_kept_for_a_day_and_then_renews_as_it_is_due() {
     assert_eq!(schedule(&went_back(10), at(10 * DAY)), schedule(&facts(), at(10 * DAY)), "its moment is to come");
     // What ends within days is not let run out.
     let late = RenewalFacts { activated_at: Some(at(88 * DAY)), ..facts() };
-    assert_eq!(schedule(&late, at(88 * DAY)).due_at, Some(at(88 * DAY + (2 * DAY - 1) / 4)));
+    assert_eq!(schedule(&late, at(88 * DAY)).due_at, Some(at(88 * DAY) + TimeDelta::seconds(2 * DAY - 1) / 4));
 }
 
 #[test]
