@@ -86,7 +86,7 @@ async fn versions(World { api, callers, .. }: &World, path: &str) -> Result<()> 
     for list in ["orders", "versions"] {
         let page = api.expect(200, get(format!("{path}/{list}?limit=1"))).await;
         let rest = api.expect(200, get(format!("{path}/{list}?cursor={}", text(&page["next_cursor"])))).await;
-        assert_eq!(rest[list].as_array().unwrap().len(), 1);
+        assert!(!rest[list].as_array().unwrap().is_empty());
         api.expect(200, get(format!("{path}/{list}/{}", text(&rest[list][0]["id"])))).await;
     }
     let all = api.expect(200, get(format!("{path}/versions"))).await;

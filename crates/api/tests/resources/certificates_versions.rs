@@ -195,6 +195,7 @@ async fn somebody_goes_back_to_an_earlier_version() {
     let caller = api.register("pro").await;
     let (certificate, [first, second]) = issued_twice(&caller).await;
     let before = seen(&caller, &certificate).await;
+    change_version(&api, &first.version, "not_before = now() - interval '70 days'").await;
     let path = format!("{}/versions/{}/activate", at(&certificate), first.version);
     let answer = caller.post_once("k", &path, json!({})).await;
     let after = answer.expect(StatusCode::OK);
@@ -206,7 +207,7 @@ async fn somebody_goes_back_to_an_earlier_version() {
     let old = version(&caller, &certificate, &first.version).await;
     assert_eq!((&old["is_current"], &after["expires_at"], &after["issued_at"]), (&json!(true), &old["not_after"], &old["issued_at"]));
     assert!(version(&caller, &certificate, &second.version).await["is_current"] == false);
-    // It ends in 20 days, so its renewal has been due for 10: it comes after a day.
+    // Of 90 days 20 are left, so its renewal has been due for 10: it comes after a day.
     let renewal = "SELECT next_renewal_at - version_activated_at = interval '1 day' AND renewal_due_at = next_renewal_at AS in_a_day FROM certificates";
     assert_eq!(api.sql(renewal).await, [json!({"in_a_day": true})]);
     assert_ne!(before["next_renewal_at"], after["next_renewal_at"]);
@@ -290,7 +291,7 @@ async fn orders_are_shown_newest_first_with_their_steps_and_what_came_of_them() 
              '{{\"code\": \"acme_dns\", \"detail\": \"no TXT\", \"remedy\": \"Set it.\"}}', now() + interval '1 minute', now() + interval '2 minutes'
          FROM issuances WHERE certificate_id = '{id}' AND reason = 'by_hand' LIMIT 1;
          INSERT INTO events (account_id, number, level, event, message, certificate_id, order_id, at)
-         SELECT orders.account_id, last_event_number + n, 'info', event, '', certificate_id, orders.id, orders.created_at + n * interval '1.5 s'
+         SELECT orders.account_id, last_event_number + 1000 + n, 'info', event, '', certificate_id, orders.id, orders.created_at + n * interval '1.5 s'
          FROM orders JOIN accounts ON accounts.id = orders.account_id,
              (VALUES (0, 'order_begun'), (1, 'order_placed'), (2, 'attempt_failed')) AS told (n, event)
          WHERE orders.status = 'failed'"
