@@ -1,4 +1,5 @@
-//! Certificates: check, request, list, change, renew, revoke, delete, log, download (requirements section 1).
+//! Certificates: check, request, list, change, renew, revoke, delete, log, download (requirements section 1), orders and versions
+//! (section 2).
 
 mod change;
 mod create;
@@ -8,17 +9,20 @@ mod finding;
 mod list;
 mod logs;
 mod naming;
+mod orders;
 mod preflight;
 mod read;
 mod renew;
 mod revoke;
 mod taken;
+mod versions;
 mod view;
 mod wish;
 mod zone;
 
 use zonecert_domain::scope::Scope;
 
+use self::versions::files;
 use crate::route::{Access, Route};
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -38,5 +42,15 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(download::__path_pem, download::pem, reads),
         Route::new(download::__path_chain, download::chain, reads),
         Route::new(download::__path_key, download::key, Access::Scopes(&[Scope::KeysRead])),
+        Route::new(orders::__path_list, orders::list, reads),
+        Route::new(orders::__path_get, orders::get, reads),
+        Route::new(versions::__path_list, versions::list, reads),
+        Route::new(versions::__path_get, versions::get, reads),
+        Route::new(versions::__path_revoke, versions::revoke, changes),
+        Route::new(versions::__path_activate, versions::activate, changes),
+        Route::new(files::__path_json, files::json, Access::Scopes(&[Scope::CertificatesRead, Scope::KeysRead])),
+        Route::new(files::__path_pem, files::pem, reads),
+        Route::new(files::__path_chain, files::chain, reads),
+        Route::new(files::__path_key, files::key, Access::Scopes(&[Scope::KeysRead])),
     ]
 }

@@ -3,14 +3,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use uuid::Uuid;
-use zonecert_domain::id::{AccountId, AuditEntryId, CertificateId};
+use zonecert_domain::id::{AccountId, AuditEntryId, CertificateId, OrderId};
 use zonecert_domain::zone_name::ZoneName;
-use zonecert_store::audit_log;
 use zonecert_store::certificates::Position;
-use zonecert_store::zone_records;
+use zonecert_store::{audit_log, order_history, version_history, zone_records};
 
-use crate::problem::FieldError;
+use crate::faults::Faults;
+use crate::problem::{FieldError, Problem};
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 100;
@@ -41,6 +43,28 @@ impl Limit {
         let more = rows.len() > self.0;
         rows.truncate(self.0);
         rows.last().filter(|_| more).map(cursor)
+    }
+}
+
+/// Which page of a list that has no other parameters.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Page {
+    /// The `next_cursor` of the page before, unchanged.
+    cursor: Option<String>,
+    /// How many elements a page has.
+    #[param(value_type = Option<u8>, minimum = 1, maximum = 100, default = 50)]
+    limit: Option<String>,
+}
+
+impl Page {
+    /// Where it begins, and how long it is. Errors with all that is wrong with it.
+    pub(crate) fn parse<C: Cursor>(&self) -> Result<(Option<C>, Limit), Problem> {
+        let mut faults = Faults::default();
+        let after = faults.check(C::parse_parameter(self.cursor.as_deref()));
+        let limit = faults.check(Limit::parse(self.limit.as_deref()));
+        faults.finish(after.zip(limit))
     }
 }
 
@@ -79,9 +103,30 @@ impl Cursor for audit_log::Position {
     }
 }
 
+impl Cursor for order_history::Position {
+    fn write(&self) -> String {
+        write_moment_and_id(ORDERS, self.created_at, self.id.0)
+    }
+
+    fn read_back(text: &str) -> Option<Self> {
+        read_moment_and_id(ORDERS, text).map(|(created_at, id)| Self { created_at, id: OrderId(id) })
+    }
+}
+
+impl Cursor for version_history::Position {
+    fn write(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.number.to_be_bytes())
+    }
+
+    fn read_back(text: &str) -> Option<Self> {
+        Some(Self { number: i32::from_be_bytes(URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?) })
+    }
+}
+
 /// Which list a cursor of moment and identifier belongs to.
 const CERTIFICATES: u8 = b'c';
 const AUDIT: u8 = b'a';
+const ORDERS: u8 = b'o';
 
 fn write_moment_and_id(list: u8, at: DateTime<Utc>, id: Uuid) -> String {
     let mut bytes = vec![list];
@@ -168,6 +213,8 @@ mod tests {
         assert_eq!(Position::parse_parameter(Some(&of_another_list)).unwrap_err().code, "cursor_invalid");
         round_trips(&ZoneName::from_stored("xn--bcher-kva.de").unwrap());
         round_trips(&zone_records::Position { name: "*.example.test".to_owned(), record_type: "MX".to_owned() });
+        round_trips(&order_history::Position { created_at, id: OrderId::new() });
+        round_trips(&version_history::Position { number: 42 });
         round_trips(&42_i64);
         assert_eq!(Position::parse_parameter(None), Ok(None));
         assert_eq!(Position::parse_parameter(Some("nonsense")).unwrap_err().code, "cursor_invalid");

@@ -1,4 +1,4 @@
-//! The state of a certificate: what its newest version, its live issuance and its past say.
+//! The state of a certificate: what the version in use, its live issuance and its past say.
 //!
 //! A certificate has no terminal state. A renewal leads out of `failed`, `expired` and `revoked` again; only issuances and orders end for
 //! good. The state is derived by [`CertificateFacts::status`] and stored with every change, in the same transaction, for lists to read.
@@ -15,13 +15,13 @@ pub enum CertificateStatus {
     Pending,
     /// An order is under way at the CA. A version that is still valid stays downloadable meanwhile (requirements X6).
     Validating,
-    /// The newest version is valid.
+    /// The version in use is valid.
     Issued,
     /// The first issuance ended without a version.
     Failed,
-    /// The newest version is past its end and nothing is under way.
+    /// The version in use is past its end and nothing is under way.
     Expired,
-    /// The newest version was revoked and nothing is under way.
+    /// The version in use was revoked and nothing is under way.
     Revoked,
 }
 
@@ -86,7 +86,7 @@ pub enum LiveIssuance {
     Running,
 }
 
-/// What the newest version says.
+/// What the version in use says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewestVersion {
     /// The end of its validity.
@@ -100,7 +100,7 @@ pub struct NewestVersion {
 pub struct CertificateFacts {
     /// How far the live issuance is.
     pub issuance: LiveIssuance,
-    /// The newest version, if there is one.
+    /// The version in use, if there is one.
     pub version: Option<NewestVersion>,
     /// Whether the latest issuance ended in failure.
     pub last_issuance_failed: bool,

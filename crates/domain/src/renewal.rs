@@ -100,6 +100,12 @@ pub fn pause_after_failure(failed_at: DateTime<Utc>, not_after: DateTime<Utc>) -
 /// make an endless row of them.
 pub const PAUSE_AFTER_RENEWAL: TimeDelta = TimeDelta::days(1);
 
+/// What somebody went back to (requirements S0.2) is kept for this long at the least: its own renewal is often due already, and the version that was
+/// left would be replaced before anybody has seen to the reason. As much as after a failure, so that what ends soon renews in time.
+pub fn pause_after_activation(activated_at: DateTime<Utc>, not_after: DateTime<Utc>) -> TimeDelta {
+    pause_after_failure(activated_at, not_after)
+}
+
 /// What stands in the way of a renewal that is wished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RenewalBlock {
@@ -196,6 +202,8 @@ pub struct RenewalFacts {
     pub failed_at: Option<DateTime<Utc>>,
     /// When the current version came, if a renewal by itself has brought it.
     pub renewed_at: Option<DateTime<Utc>>,
+    /// When somebody went back to the current version.
+    pub activated_at: Option<DateTime<Utc>>,
     /// The certificate's UUID as a number.
     pub seed: u128,
 }
@@ -220,7 +228,8 @@ pub fn schedule(facts: &RenewalFacts, now: DateTime<Utc>) -> RenewalSchedule {
     };
     let by_lifetime = renewal_moment(not_before, not_after, None, facts.seed);
     let earliest = facts.renewed_at.map_or(DateTime::<Utc>::MIN_UTC, |renewed_at| by_lifetime.min(renewed_at + PAUSE_AFTER_RENEWAL));
-    let moment = renewal_moment(not_before, not_after, facts.ari, facts.seed).max(earliest);
+    let kept_until = facts.activated_at.map_or(earliest, |activated_at| activated_at + pause_after_activation(activated_at, not_after));
+    let moment = renewal_moment(not_before, not_after, facts.ari, facts.seed).max(earliest).max(kept_until);
     if let Some(block) = block(facts, moment.max(now)) {
         return RenewalSchedule { blocked_by: Some(block), ..RenewalSchedule::default() };
     }

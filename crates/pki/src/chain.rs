@@ -8,6 +8,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use openssl::x509::X509;
+use zonecert_domain::key::KeyAlgorithm;
 
 use crate::PkiError;
 pub use check::{ChainProblem, NOT_BEFORE_TOLERANCE};
@@ -108,6 +109,11 @@ impl CertificateChain {
     /// SHA-256 of the leaf's `SubjectPublicKeyInfo`: the same as [`crate::PrivateKey::public_key_sha256`] of its key.
     pub fn public_key_sha256(&self) -> [u8; 32] {
         self.leaf.public_key_sha256
+    }
+
+    /// Algorithm and size of the leaf's key; `None` if it is none of those that are offered.
+    pub fn key_algorithm(&self) -> Option<KeyAlgorithm> {
+        self.leaf.key_algorithm
     }
 
     /// The name of the leaf in the CA's renewal information (RFC 9773 §4.1); `None` if it has no authority key identifier, and so no

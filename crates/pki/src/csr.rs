@@ -6,9 +6,10 @@ use openssl::nid::Nid;
 use openssl::stack::Stack;
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509Name, X509Req, X509ReqBuilder, X509ReqRef};
+use zonecert_domain::key::KeyAlgorithm;
 
 use crate::alternative_names::AlternativeNames;
-use crate::key::public_key_sha256;
+use crate::key::{algorithm_of, public_key_sha256};
 use crate::{PkiError, PrivateKey};
 
 /// Upper bound of a common name in octets (RFC 5280 appendix A.1, `ub-common-name`).
@@ -66,6 +67,8 @@ pub struct RequestContents {
     pub names: Vec<String>,
     /// SHA-256 of the `SubjectPublicKeyInfo`: the same as [`PrivateKey::public_key_sha256`] of its key.
     pub public_key_sha256: [u8; 32],
+    /// Algorithm and size of its key; `None` if it is none of those that are offered.
+    pub key_algorithm: Option<KeyAlgorithm>,
 }
 
 /// Reads a request that [`certificate_request`] made, so that an order that is taken up again can prove that its stored request
@@ -85,7 +88,7 @@ pub fn read_certificate_request(der: &[u8]) -> Result<RequestContents, PkiError>
     if names.dns.is_empty() || names.has_others {
         return Err(invalid("it does not ask for DNS names and nothing else"));
     }
-    Ok(RequestContents { names: names.dns, public_key_sha256: public_key_sha256(&key)? })
+    Ok(RequestContents { names: names.dns, public_key_sha256: public_key_sha256(&key)?, key_algorithm: algorithm_of(&key).ok() })
 }
 
 /// The extension is read through an unsigned certificate that borrows it: the bindings decode subjectAltNames for certificates only.

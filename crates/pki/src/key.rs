@@ -81,7 +81,8 @@ fn generate_ec(curve: Nid) -> Result<PKey<Private>, ErrorStack> {
     PKey::from_ec_key(EcKey::generate(EcGroup::from_curve_name(curve)?.as_ref())?)
 }
 
-fn algorithm_of(key: &PKeyRef<Private>) -> Result<KeyAlgorithm, PkiError> {
+/// Fails where it is none of those that are offered.
+pub(crate) fn algorithm_of<T: HasPublic>(key: &PKeyRef<T>) -> Result<KeyAlgorithm, PkiError> {
     let algorithm = match (key.id(), key.bits()) {
         (Id::RSA, 2048) => Some(KeyAlgorithm::Rsa2048),
         (Id::RSA, 3072) => Some(KeyAlgorithm::Rsa3072),

@@ -21,6 +21,7 @@ use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 pub(crate) use change::undeleted;
 pub use change::{Change, change_certificate, mark_deleted, record_failure, take_slot};
 pub use list::{Filter, Position, list_certificates};
+pub(crate) use row::{read_revocation, slot_states};
 
 use crate::issuing::Environment;
 use crate::schema::{accounts, certificates};

@@ -13,12 +13,13 @@ use zonecert_domain::moment;
 use zonecert_domain::renewal::ZoneStanding;
 
 use crate::accounts::{self, Account};
-use crate::certificates::{KeyPolicy, undeleted};
+use crate::certificates::{KeyPolicy, slot_states, undeleted};
 use crate::events::{self, Level, NewEvent};
 use crate::issuances::database_now;
 use crate::renewal_schedule::reschedule_certificate;
 use crate::schema::{certificate_names, certificates, events as event_rows, issuances, orders, versions, zones};
 use crate::statement::PreparedDsl as _;
+use crate::versions_in_use::{self, InUse, Usable};
 use crate::zones::{ZoneMode, zone_standing};
 use crate::{Connection, StoreError};
 
@@ -141,14 +142,14 @@ pub async fn record_outcome(
     certificate: CertificateId,
     outcome: Outcome,
 ) -> Result<(), StoreError> {
-    let newest = find_current(conn, account, certificate).await?;
+    let now = database_now(conn).await?;
+    let newest = settle_current(conn, account, certificate, now).await?;
     let (issuance, last_issuance_failed, last_error) = match outcome {
         Outcome::Running => (LiveIssuance::Running, false, None),
         Outcome::Waiting(error) => (LiveIssuance::Waiting, false, Some(error)),
         Outcome::Failed(error) => (LiveIssuance::None, true, Some(error)),
         Outcome::Cancelled => (LiveIssuance::None, true, None),
     };
-    let now = database_now(conn).await?;
     let status = CertificateFacts { issuance, version: newest, last_issuance_failed }.status(now);
     diesel::update(undeleted(account, certificate))
         .set((
@@ -189,12 +190,23 @@ pub async fn add_findings(
 
 /// Stores what follows for a certificate when one of its versions was revoked. One that was deleted stays as it is.
 pub async fn record_revoked(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<(), StoreError> {
-    let version = find_current(conn, account, certificate).await?;
+    let now = database_now(conn).await?;
+    let version = settle_current(conn, account, certificate, now).await?;
     record_facts(conn, account, certificate, version).await
 }
 
-/// Stores that the version in use is past its end, if it is. A certificate with an order under way stays `validating` until that is over.
-/// Returns whether anything has changed.
+/// Stores what follows for a certificate when somebody has put another version in use.
+pub(crate) async fn record_put_in_use(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    version: NewestVersion,
+) -> Result<(), StoreError> {
+    record_facts(conn, account, certificate, Some(version)).await
+}
+
+/// Stores that the version in use is past its end, if it is and no other is valid. A certificate with an order under way stays `validating` until that
+/// is over. Returns whether it has expired.
 pub async fn record_expired(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<bool, StoreError> {
     let issued = certificates::status.eq(CertificateStatus::Issued.as_str());
     let is_issued: bool = diesel::select(exists(undeleted(account, certificate).filter(issued))).get_result(conn).await?;
@@ -203,9 +215,39 @@ pub async fn record_expired(conn: &mut Connection, account: AccountId, certifica
     if !version.is_some_and(|version| is_issued && version.not_after < now) {
         return Ok(false);
     }
+    let version = settle_current(conn, account, certificate, now).await?;
     record_facts(conn, account, certificate, version).await?;
     announce_expiry(conn, account, certificate, version, now).await?;
-    Ok(true)
+    Ok(version.is_some_and(|version| version.not_after < now))
+}
+
+/// The version in use. Where that is over, and the certificate holds its slot, the newest of the others that is of use takes its place first: what is
+/// retrieved is the newest valid one (requirements S0.2).
+async fn settle_current(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    now: DateTime<Utc>,
+) -> Result<Option<NewestVersion>, StoreError> {
+    let current = find_current(conn, account, certificate).await?;
+    let Some(over) = current.filter(|version| version.revoked || version.not_after < now) else { return Ok(current) };
+    let holding = undeleted(account, certificate).filter(certificates::status.eq_any(slot_states()));
+    if !diesel::select(exists(holding)).get_result::<bool>(conn).await? {
+        return Ok(current);
+    }
+    let Some(next) = versions_in_use::find_newest_usable(conn, account, certificate, now).await? else { return Ok(current) };
+    versions_in_use::put_in_use(conn, account, certificate, next, None, now).await?;
+    reschedule_certificate(conn, account, certificate).await?;
+    let (reason, why) = if over.revoked { ("revoked", "was revoked") } else { ("expired", "has run out") };
+    let until = moment::shown(next.not_after);
+    let event = NewEvent {
+        level: Level::Warning,
+        certificate: Some(certificate),
+        details: json!({ "version_id": next.id, "reason": reason, "expires_at": next.not_after }),
+        ..NewEvent::info("version_fallen_back", format!("the version in use {why}; another one, valid until {until}, takes its place"))
+    };
+    events::record(conn, account, event).await?;
+    Ok(Some(NewestVersion { not_after: next.not_after, revoked: false }))
 }
 
 /// Tells people, once, that the version in use has run out and that there is nothing valid.
@@ -286,17 +328,8 @@ pub async fn record_issued(
     diesel::update(certificates::table.filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0))))
         .set((
             certificates::status.eq(status.as_str()),
-            certificates::current_version_id.eq(issued.version.0),
-            certificates::issued_at.eq(now),
-            certificates::expires_at.eq(issued.not_after),
-            certificates::renewal_info_start.eq(None::<DateTime<Utc>>),
-            certificates::renewal_info_end.eq(None::<DateTime<Utc>>),
-            certificates::renewal_info_explanation_url.eq(None::<String>),
-            certificates::renewal_info_checked_at.eq(None::<DateTime<Utc>>),
-            certificates::renewal_info_due_at.eq(now),
-            certificates::renewal_info_failures.eq(0),
             certificates::last_error.eq(None::<serde_json::Value>),
-            certificates::updated_at.eq(now),
+            InUse::new(Usable { id: issued.version, issued_at: now, not_after: issued.not_after }, None, now),
         ))
         .prepared()
         .execute(conn)

@@ -70,6 +70,7 @@ struct Row {
     issuance_is_live: bool,
     failed_at: Option<DateTime<Utc>>,
     renewed_at: Option<DateTime<Utc>>,
+    activated_at: Option<DateTime<Utc>>,
     has_wildcard: bool,
     next_renewal_at: Option<DateTime<Utc>>,
     due_at: Option<DateTime<Utc>>,
@@ -92,6 +93,7 @@ impl Row {
             issuance_is_live: self.issuance_is_live,
             failed_at: self.failed_at,
             renewed_at: self.renewed_at,
+            activated_at: self.activated_at,
             seed: self.id.as_u128(),
         }
     }
@@ -186,6 +188,7 @@ async fn load(conn: &mut Connection, account: AccountId, which: Which) -> Result
             live,
             failed_at,
             renewed_at,
+            certificates::version_activated_at,
             has_wildcard,
             certificates::next_renewal_at,
             certificates::renewal_due_at,

@@ -56,7 +56,30 @@ pub async fn request(
     reason: RevocationReason,
     requested_by: &str,
 ) -> Result<usize, StoreError> {
-    let found = versions::table
+    request_of(conn, account, certificate, None, reason, requested_by).await
+}
+
+/// The same for one version of a certificate. Returns whether there is anything to revoke.
+pub async fn request_version(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    version: VersionId,
+    reason: RevocationReason,
+    requested_by: &str,
+) -> Result<bool, StoreError> {
+    Ok(request_of(conn, account, certificate, Some(version), reason, requested_by).await? > 0)
+}
+
+async fn request_of(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    only: Option<VersionId>,
+    reason: RevocationReason,
+    requested_by: &str,
+) -> Result<usize, StoreError> {
+    let mut found = versions::table
         .filter(versions::account_id.eq(account.0).and(versions::certificate_id.eq(certificate.0)))
         .filter(versions::revoked_at.is_null().and(versions::not_after.gt(diesel::dsl::now)))
         .filter(not(exists(
@@ -64,8 +87,11 @@ pub async fn request(
         )))
         .order(versions::number)
         .select((versions::id, versions::order_id, versions::chain_pem, versions::not_after))
-        .load::<(Uuid, Option<Uuid>, String, DateTime<Utc>)>(conn)
-        .await?;
+        .into_boxed();
+    if let Some(version) = only {
+        found = found.filter(versions::id.eq(version.0));
+    }
+    let found = found.load::<(Uuid, Option<Uuid>, String, DateTime<Utc>)>(conn).await?;
     let mut requested = Vec::new();
     for (version, order, chain_pem, not_after) in found {
         let Some(order) = order else { continue };

@@ -149,6 +149,7 @@ diesel::table! {
         renewal_info_checked_at -> Nullable<Timestamptz>,
         renewal_info_due_at -> Nullable<Timestamptz>,
         renewal_info_failures -> Int4,
+        version_activated_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 use serde_json::json;
+use zonecert_devstack::wait;
+use zonecert_tests::PATIENCE;
 
 use super::described::Request;
 use super::{World, text};
@@ -44,6 +46,7 @@ pub(crate) async fn scenario(world: &World) -> Result<()> {
     api.once(202, renew.clone(), "again=1").await;
     assert_eq!(api.expect(409, renew).await["code"], "issuance_under_way");
     owner.becomes(&issued, "issued").await?;
+    versions(world, &at(&issued)).await?;
     let revoke = Request::post(format!("{}/revoke", at(&issued))).by(token).json(json!({"reason": "superseded"}));
     api.once(202, revoke, "again=1").await;
     api.expect(204, Request::delete(format!("{}?revoke=true", at(&later))).by(token)).await;
@@ -73,6 +76,45 @@ async fn files(World { api, callers, .. }: &World, path: &str) {
     api.expect(200, Request::get(path).by(token)).await;
     let log = api.expect(200, Request::get(format!("{path}/logs")).by(token)).await;
     assert!(log["logs"].as_array().unwrap().len() > 5);
+}
+
+/// Of a certificate that was renewed once.
+async fn versions(World { api, callers, .. }: &World, path: &str) -> Result<()> {
+    let token = callers.program.as_str();
+    let get = |path: String| Request::get(path).by(token);
+    let post = |path: String| Request::post(path).by(token);
+    for list in ["orders", "versions"] {
+        let page = api.expect(200, get(format!("{path}/{list}?limit=1"))).await;
+        let rest = api.expect(200, get(format!("{path}/{list}?cursor={}", text(&page["next_cursor"])))).await;
+        assert!(!rest[list].as_array().unwrap().is_empty());
+        api.expect(200, get(format!("{path}/{list}/{}", text(&rest[list][0]["id"])))).await;
+    }
+    let all = api.expect(200, get(format!("{path}/versions"))).await;
+    let [newer, older] = [0, 1].map(|place| format!("{path}/versions/{}", text(&all["versions"][place]["id"])));
+    for file in FILES {
+        let request = get(format!("{older}/{file}"));
+        let first = api.answer(request.clone()).await;
+        let tag = first.header("etag");
+        first.is(200);
+        api.expect(304, request.header("if-none-match", tag)).await;
+    }
+    api.once(200, post(format!("{older}/activate")), "again=1").await;
+    assert_eq!(api.expect(200, get(older.clone())).await["is_current"], true);
+    api.expect(200, post(format!("{newer}/activate"))).await;
+
+    let revoke = post(format!("{older}/revoke"));
+    api.once(202, revoke.clone().json(json!({"reason": "superseded"})), "again=1").await;
+    wait::until("the version is revoked", PATIENCE, async || {
+        let version = api.expect(200, get(older.clone())).await;
+        Ok((!version["revoked_at"].is_null()).then_some(()))
+    })
+    .await?;
+    assert_eq!(api.expect(409, revoke).await["code"], "nothing_to_revoke");
+    assert_eq!(api.expect(409, post(format!("{older}/activate"))).await["code"], "version_revoked");
+    for file in FILES {
+        assert_eq!(api.expect(409, get(format!("{older}/{file}"))).await["code"], "version_revoked");
+    }
+    Ok(())
 }
 
 async fn change(World { api, callers, things, .. }: &World, path: &str) {

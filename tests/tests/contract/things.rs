@@ -30,14 +30,17 @@ impl Things {
         system.confirm_email(&account.email).await.unwrap();
         let guest = json!({"email": format!("{}@customers.test", unique_label()), "role": "viewer"});
         let invitation = api.expect(201, Request::post("/api/v1/invitations").by(owner).json(guest)).await;
-        account.becomes(&certificate, "issued").await.unwrap();
+        let issued = account.becomes(&certificate, "issued").await.unwrap();
+        let orders = api.expect(200, Request::get(format!("/api/v1/certificates/{certificate}/orders")).by(owner)).await;
         let ids = [
             ("acct", text(&me["account"]["id"])),
             ("cert", certificate),
             ("inv", text(&invitation["id"])),
+            ("order", text(&orders["orders"][0]["id"])),
             ("rrset", text(&record_set["id"])),
             ("tok", text(&token["id"])),
             ("user", text(&me["user"]["id"])),
+            ("ver", text(&issued["current_version"]["id"])),
             ("zone", zone.id.clone()),
         ];
         Self { ids: ids.into_iter().collect(), zone }

@@ -38,7 +38,11 @@ fn every_block_of_commands_is_shell() {
 /// Paths that the first calls use are described, and so exist.
 #[test]
 fn every_path_of_a_call_in_the_readme_is_described() {
-    let described = yaml("openapi.yaml")["paths"].clone();
+    let unnamed = |path: &String| {
+        let parts: Vec<&str> = path.split('/').map(|part| if part.starts_with('{') { "{id}" } else { part }).collect();
+        parts.join("/")
+    };
+    let described: BTreeSet<String> = yaml("openapi.yaml")["paths"].as_object().unwrap().keys().map(unnamed).collect();
     let mut paths = BTreeSet::new();
     for (position, _) in read(FILE).match_indices("$API/") {
         let text = &read(FILE)[position + "$API".len()..];
@@ -48,7 +52,7 @@ fn every_path_of_a_call_in_the_readme_is_described() {
     }
     assert!(paths.len() > 5, "{paths:?}");
     for path in paths {
-        assert!(described.get(format!("/api/v1{path}")).is_some(), "{FILE} calls {path}, which is not in openapi.yaml");
+        assert!(described.contains(&format!("/api/v1{path}")), "{FILE} calls {path}, which is not in openapi.yaml");
     }
 }
 

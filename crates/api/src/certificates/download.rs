@@ -1,4 +1,5 @@
-//! The files of a certificate (requirements S3.2, X6): always those of the version in use, as long as it is valid.
+//! The files of a certificate (requirements S3.2, X6): those of the version in use, as long as it is valid. Those of others are sent by the same code
+//! ([`super::versions::files`]).
 
 use actix_web::http::header::{self, CacheDirective, EntityTag, Header, HeaderValue};
 use actix_web::web::{self, Bytes};
@@ -13,8 +14,9 @@ use zonecert_domain::scope::Scope;
 use zonecert_pki::{CertificateChain, PrivateKey};
 use zonecert_store::certificates::{self, Certificate};
 use zonecert_store::versions::{self, Version};
-use zonecert_store::{Connection, private_keys};
+use zonecert_store::{Connection, private_keys, version_history};
 
+use super::versions::check_valid;
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
@@ -27,7 +29,7 @@ const PEM: &str = "application/x-pem-file";
 
 /// The files in one answer.
 #[derive(Serialize, ToSchema)]
-struct Files<'a> {
+pub(super) struct Files<'a> {
     /// The leaf.
     #[schema(pattern = "^-----BEGIN CERTIFICATE-----", example = "-----BEGIN CERTIFICATE-----\nMIID...\n-----END CERTIFICATE-----\n")]
     certificate: &'a str,
@@ -43,7 +45,7 @@ struct Files<'a> {
 #[derive(ToSchema)]
 #[schema(value_type = String, pattern = "^-----BEGIN ")]
 #[expect(dead_code, reason = "describes bytes that are sent as they are")]
-struct Pem(String);
+pub(super) struct Pem(String);
 
 /// What a client that asks again says.
 #[derive(IntoParams)]
@@ -76,7 +78,7 @@ pub(super) async fn json(
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
     caller.require(Scope::KeysRead)?;
-    send(&request, &app, caller, id, Part::All).await
+    send(&request, &app, caller, id.read()?, Which::InUse, Part::All).await
 }
 
 /// Leaf and chain in one file
@@ -95,7 +97,7 @@ pub(super) async fn json(
 )]
 pub(super) async fn pem(request: HttpRequest, app: web::Data<App>, caller: Caller, id: Id<CertificateId>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
-    send(&request, &app, caller, id, Part::LeafAndChain).await
+    send(&request, &app, caller, id.read()?, Which::InUse, Part::LeafAndChain).await
 }
 
 /// The issuers, without the leaf
@@ -117,7 +119,7 @@ pub(super) async fn chain(
     id: Id<CertificateId>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
-    send(&request, &app, caller, id, Part::Chain).await
+    send(&request, &app, caller, id.read()?, Which::InUse, Part::Chain).await
 }
 
 /// The private key of the version in use
@@ -136,12 +138,19 @@ pub(super) async fn chain(
 )]
 pub(super) async fn key(request: HttpRequest, app: web::Data<App>, caller: Caller, id: Id<CertificateId>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::KeysRead)?;
-    send(&request, &app, caller, id, Part::Key).await
+    send(&request, &app, caller, id.read()?, Which::InUse, Part::Key).await
+}
+
+/// Whose files are sent.
+#[derive(Clone, Copy)]
+pub(super) enum Which {
+    InUse,
+    Version(VersionId),
 }
 
 /// What is sent of a version.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     /// In JSON.
     All,
     LeafAndChain,
@@ -182,16 +191,23 @@ enum Found {
     Changed(File),
 }
 
-/// The version in use and, where it was asked for, its key.
+/// The version and, where it was asked for, its key.
 struct File {
     name: String,
     version: Version,
     key_der: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// Answers a part of the version in use, or that the client has it.
-async fn send(request: &HttpRequest, app: &App, caller: Caller, id: Id<CertificateId>, part: Part) -> Result<HttpResponse, Problem> {
-    let file = match find(request, app, caller, id.read()?, part).await? {
+/// Answers a part of a version that is valid, or that the client has it.
+pub(super) async fn send(
+    request: &HttpRequest,
+    app: &App,
+    caller: Caller,
+    id: CertificateId,
+    which: Which,
+    part: Part,
+) -> Result<HttpResponse, Problem> {
+    let file = match find(request, app, caller, id, which, part).await? {
         Found::Unchanged(version) => return Ok(head(HttpResponse::NotModified(), version, part).finish()),
         Found::Changed(file) => file,
     };
@@ -214,18 +230,21 @@ fn head(mut response: HttpResponseBuilder, version: VersionId, part: Part) -> Ht
     response
 }
 
-async fn find(request: &HttpRequest, app: &App, caller: Caller, id: CertificateId, part: Part) -> Result<Found, Problem> {
+async fn find(request: &HttpRequest, app: &App, caller: Caller, id: CertificateId, which: Which, part: Part) -> Result<Found, Problem> {
     let known = header::IfNoneMatch::parse(request).unwrap_or(header::IfNoneMatch::Items(Vec::new()));
     let (account, masters) = (caller.account, app.masters.clone());
     let body = async move |conn: &mut Connection| {
         let certificate = certificates::get_certificate(conn, account, id).await?;
-        let current = certificate.current_version.as_ref().filter(|_| certificate.downloadable).ok_or_else(|| not_ready(&certificate))?.id;
-        if known_to_client(&known, current) {
-            return Ok(Found::Unchanged(current));
+        let wanted = match which {
+            Which::InUse => in_use(&certificate)?,
+            Which::Version(version) => check_valid(&version_history::get_version(conn, account, id, version).await?)?,
+        };
+        if known_to_client(&known, wanted) {
+            return Ok(Found::Unchanged(wanted));
         }
-        let version = versions::get_version(conn, account, current).await?;
+        let version = versions::get_version(conn, account, wanted).await?;
         let key_der = if part.holds_key() {
-            audit::record(conn, &caller, "key.downloaded", &id.to_string(), json!({"version_id": current})).await?;
+            audit::record(conn, &caller, "key.downloaded", &id.to_string(), json!({"version_id": wanted})).await?;
             Some(private_keys::open_key_version(conn, &masters, account, version.key_version).await?)
         } else {
             None
@@ -235,8 +254,13 @@ async fn find(request: &HttpRequest, app: &App, caller: Caller, id: CertificateI
     app.store.tenant(account, body).await
 }
 
-fn known_to_client(known: &header::IfNoneMatch, current: VersionId) -> bool {
-    let tag = EntityTag::new_strong(current.to_string());
+fn in_use(certificate: &Certificate) -> Result<VersionId, Problem> {
+    let current = certificate.current_version.as_ref().filter(|_| certificate.downloadable);
+    current.map(|version| version.id).ok_or_else(|| not_ready(certificate))
+}
+
+fn known_to_client(known: &header::IfNoneMatch, version: VersionId) -> bool {
+    let tag = EntityTag::new_strong(version.to_string());
     match known {
         header::IfNoneMatch::Any => true,
         header::IfNoneMatch::Items(tags) => tags.iter().any(|known| known.weak_eq(&tag)),
@@ -244,7 +268,7 @@ fn known_to_client(known: &header::IfNoneMatch, current: VersionId) -> bool {
 }
 
 /// Says why there is nothing to download, and what to do.
-fn not_ready(certificate: &Certificate) -> Problem {
+pub(super) fn not_ready(certificate: &Certificate) -> Problem {
     let detail = match certificate.status {
         CertificateStatus::Pending | CertificateStatus::Validating => {
             "The certificate is not issued yet; look at its `status` again in some seconds, and at its logs if it takes longer"

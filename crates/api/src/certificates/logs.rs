@@ -2,8 +2,8 @@
 
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 use zonecert_domain::id::{CertificateId, IssuanceId, OrderId};
 use zonecert_domain::scope::Scope;
 use zonecert_store::events::{self, Event};
@@ -11,22 +11,10 @@ use zonecert_store::{Connection, StoreError, certificates};
 
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::faults::Faults;
 use crate::openapi::values;
-use crate::paging::{Cursor, Limit};
+use crate::paging::{Cursor, Page};
 use crate::problem::Problem;
 use crate::request::{Id, Query};
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Page {
-    /// The `next_cursor` of the page before, unchanged.
-    cursor: Option<String>,
-    /// How many elements a page has.
-    #[param(value_type = Option<u8>, minimum = 1, maximum = 100, default = 50)]
-    limit: Option<String>,
-}
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = LogPage)]
@@ -69,11 +57,7 @@ struct Entry<'a> {
 pub(super) async fn list(app: web::Data<App>, caller: Caller, id: Id<CertificateId>, query: Query<Page>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
     let (account, id) = (caller.account, id.read()?);
-    let page = query.read()?;
-    let mut faults = Faults::default();
-    let after = faults.check(i64::parse_parameter(page.cursor.as_deref()));
-    let limit = faults.check(Limit::parse(page.limit.as_deref()));
-    let (after, limit) = faults.finish(after.zip(limit))?;
+    let (after, limit) = query.read()?.parse::<i64>()?;
     let body = async move |conn: &mut Connection| {
         certificates::get_certificate(conn, account, id).await?;
         events::list_certificate_events(conn, account, id, after.unwrap_or(0), limit.to_read()).await

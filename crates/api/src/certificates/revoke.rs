@@ -31,6 +31,16 @@ pub(super) struct RevocationBody {
     reason: Option<String>,
 }
 
+impl RevocationBody {
+    pub(super) fn reason(&self) -> Result<RevocationReason, Problem> {
+        let given = text::choice("/reason", self.reason.as_deref(), &RevocationReason::ALL, RevocationReason::as_str)?;
+        Ok(given.unwrap_or_default())
+    }
+}
+
+/// What is noted in the audit log.
+pub(super) const ACTION: &str = "certificate.revocation_requested";
+
 /// Have the CA revoke a certificate
 ///
 /// Every version that is still valid. On every plan, and while payment is missing: whoever has lost a key must be able to.
@@ -54,8 +64,7 @@ pub(super) async fn revoke(
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesWrite)?;
     let (id, once) = (id.read()?, idempotency.of(&caller)?);
-    let body = body.read()?.unwrap_or_default();
-    let reason = text::choice("/reason", body.reason.as_deref(), &RevocationReason::ALL, RevocationReason::as_str)?.unwrap_or_default();
+    let reason = body.read()?.unwrap_or_default().reason()?;
     let work = async move |conn: &mut Connection| {
         let certificate = request(conn, &caller, id, reason).await?;
         Reply::json(StatusCode::ACCEPTED, &CertificateView::new(&certificate))
@@ -71,7 +80,7 @@ async fn request(conn: &mut Connection, caller: &Caller, id: CertificateId, reas
         return Err(nothing_to_revoke(&certificate));
     }
     let details = json!({"reason": reason, "versions": versions});
-    audit::record(conn, caller, "certificate.revocation_requested", &id.to_string(), details).await?;
+    audit::record(conn, caller, ACTION, &id.to_string(), details).await?;
     Ok(certificates::get_certificate(conn, account, id).await?)
 }
 

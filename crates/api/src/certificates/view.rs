@@ -63,6 +63,7 @@ pub(super) struct CertificateView<'a> {
     renewal_info: Option<RenewalInfoView<'a>>,
     #[schema(required)]
     current_version: Option<VersionView<'a>>,
+    /// Of the version in use.
     #[schema(required)]
     revocation: Option<RevocationView>,
     /// Why the latest attempt failed.
@@ -143,10 +144,10 @@ struct VersionView<'a> {
     names: &'a [String],
 }
 
-/// The latest wish to have the version in use revoked.
+/// The latest wish to have a version revoked.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Revocation)]
-struct RevocationView {
+pub(super) struct RevocationView {
     requested_at: DateTime<Utc>,
     #[schema(value_type = values::RevocationReason)]
     reason: RevocationReason,

@@ -7,8 +7,8 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use zonecert_domain::scope::Scope as DomainScope;
-use zonecert_domain::{ca_limits, certificate, id, key, plan, records, renewal, revocation};
-use zonecert_store::{accounts, certificates, events, issuing, users, zones};
+use zonecert_domain::{ca_limits, certificate, id, issuance, key, order, plan, records, renewal, revocation};
+use zonecert_store::{accounts, certificates, events, issuing, order_history, users, zones};
 
 /// The digits of identifiers in examples.
 const DIGITS: &str = "0198c5f47e5b7c2a9d4e1c2b3a4d5e6f";
@@ -27,7 +27,21 @@ macro_rules! identifiers {
     )*};
 }
 
-identifiers!(AccountId, AuditEntryId, CertificateId, InvitationId, IssuanceId, OrderId, RecordSetId, TokenId, UserId, VersionId, ZoneId);
+identifiers!(
+    AccountId,
+    AuditEntryId,
+    CertificateId,
+    InvitationId,
+    IssuanceId,
+    KeyId,
+    KeyVersionId,
+    OrderId,
+    RecordSetId,
+    TokenId,
+    UserId,
+    VersionId,
+    ZoneId,
+);
 
 macro_rules! words {
     ($($(#[doc = $doc:literal])+ $name:ident = $words:expr;)*) => {$(
@@ -58,6 +72,8 @@ words! {
     FindingSeverity = zonecert_preflight::Severity::ALL.map(zonecert_preflight::Severity::as_str);
     /// Whether the link of an invitation can still be followed.
     InvitationStatus = ["open", "expired"];
+    /// Why a version was wished for.
+    IssuanceReason = issuance::IssuanceReason::ALL.map(issuance::IssuanceReason::as_str);
     /// Algorithm and size of a private key.
     KeyAlgorithm = key::KeyAlgorithm::ALL.map(key::KeyAlgorithm::as_str);
     /// Whether each version gets a new key.
@@ -66,6 +82,10 @@ words! {
     LeftOutReason = records::LeftOutReason::ALL.map(records::LeftOutReason::code);
     /// How much attention an event asks for.
     Level = events::Level::ALL.map(events::Level::as_str);
+    /// How far an order is; `issued`, `failed` and `abandoned` are the ends of it.
+    OrderStatus = order::OrderStatus::ALL.map(order::OrderStatus::as_str);
+    /// A step that an order has taken, called as in the log.
+    OrderStepName = order_history::STEPS;
     /// What an account pays for, from the smallest to the largest.
     Plan = plan::Plan::ALL.map(plan::Plan::as_str);
     /// A type of DNS records that can be set.
@@ -82,6 +102,8 @@ words! {
     Role = users::Role::ALL.map(users::Role::as_str);
     /// One permission. Writing does not include reading, and nothing includes the keys.
     Scope = DomainScope::ALL.map(DomainScope::as_str);
+    /// Where a version came from.
+    VersionSource = ["acme", "upload"];
     /// Where a zone is served.
     ZoneMode = zones::ZoneMode::ALL.map(zones::ZoneMode::as_str);
     /// How far an account has come with a zone.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::TestApi;
 
 /// Every route of zones and certificates that names one of them: method, path with `{id}`, and whose identifier stands there.
-const ROUTES: [(&str, &str, &str); 20] = [
+const ROUTES: [(&str, &str, &str); 30] = [
     ("GET", "/zones/{id}", "zone"),
     ("DELETE", "/zones/{id}", "zone"),
     ("POST", "/zones/{id}/verify", "zone"),
@@ -27,6 +27,16 @@ const ROUTES: [(&str, &str, &str); 20] = [
     ("GET", "/certificates/{id}/pem", "cert"),
     ("GET", "/certificates/{id}/chain", "cert"),
     ("GET", "/certificates/{id}/key", "cert"),
+    ("GET", "/certificates/{id}/orders", "cert"),
+    ("GET", "/certificates/{id}/orders/order_00000000000000000000000000000000", "cert"),
+    ("GET", "/certificates/{id}/versions", "cert"),
+    ("GET", "/certificates/{id}/versions/ver_00000000000000000000000000000000", "cert"),
+    ("POST", "/certificates/{id}/versions/ver_00000000000000000000000000000000/revoke", "cert"),
+    ("POST", "/certificates/{id}/versions/ver_00000000000000000000000000000000/activate", "cert"),
+    ("GET", "/certificates/{id}/versions/ver_00000000000000000000000000000000/download", "cert"),
+    ("GET", "/certificates/{id}/versions/ver_00000000000000000000000000000000/pem", "cert"),
+    ("GET", "/certificates/{id}/versions/ver_00000000000000000000000000000000/chain", "cert"),
+    ("GET", "/certificates/{id}/versions/ver_00000000000000000000000000000000/key", "cert"),
 ];
 
 /// What a route wants to read before it looks for what it is about.
@@ -101,7 +111,7 @@ async fn reading_does_not_include_writing() {
     let (zone, name) = caller.verified_zone().await;
     let reader = caller.with_token(&["zones:read", "certificates:read", "keys:read"]).await;
     let id = caller.certificate(&zone, &format!("a.{name}")).await["id"].as_str().unwrap().to_owned();
-    let bodies: [(&str, String, Value); 12] = [
+    let bodies: [(&str, String, Value); 14] = [
         ("POST", "/zones".to_owned(), json!({"name": "new.test"})),
         ("POST", format!("/zones/{zone}/verify"), json!({})),
         ("DELETE", format!("/zones/{zone}"), Value::Null),
@@ -114,6 +124,8 @@ async fn reading_does_not_include_writing() {
         ("DELETE", format!("/certificates/{id}"), Value::Null),
         ("POST", format!("/certificates/{id}/renew"), json!({})),
         ("POST", format!("/certificates/{id}/revoke"), json!({})),
+        ("POST", format!("/certificates/{id}/versions/ver_00000000000000000000000000000000/revoke"), json!({})),
+        ("POST", format!("/certificates/{id}/versions/ver_00000000000000000000000000000000/activate"), json!({})),
     ];
     for (method, path, body) in bodies {
         let answer = reader.send(method.parse().unwrap(), &path, Some(body)).await;

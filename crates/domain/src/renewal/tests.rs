@@ -147,6 +147,7 @@ fn facts() -> RenewalFacts {
         issuance_is_live: false,
         failed_at: None,
         renewed_at: None,
+        activated_at: None,
         seed: 7,
     }
 }
@@ -239,6 +240,20 @@ fn a_ca_whose_window_is_always_past_gets_one_renewal_a_day_and_no_more() {
     let short = RenewalFacts { validity: Some((at(0), at(DAY - 1))), ..renewed };
     assert_eq!(schedule(&short, at(120)).due_at, Some(at(DAY / 2 - 1)));
     assert_eq!(schedule(&RenewalFacts { renewed_at: Some(at(60)), ..facts() }, at(120)), schedule(&facts(), at(120)));
+}
+
+#[test]
+fn what_somebody_went_back_to_is_kept_for_a_day_and_then_renews_as_it_is_due() {
+    let past = Some(AriWindow { start: at(-2 * DAY), end: at(-DAY) });
+    let went_back = |day: i64| RenewalFacts { activated_at: Some(at(day * DAY)), ..facts() };
+    for ari in [None, past] {
+        let planned = schedule(&RenewalFacts { ari, ..went_back(70) }, at(70 * DAY));
+        assert_eq!((planned.next_renewal_at, planned.due_at), (Some(at(71 * DAY)), Some(at(71 * DAY))), "its moment is past already");
+    }
+    assert_eq!(schedule(&went_back(10), at(10 * DAY)), schedule(&facts(), at(10 * DAY)), "its moment is to come");
+    // What ends within days is not let run out.
+    let late = RenewalFacts { activated_at: Some(at(88 * DAY)), ..facts() };
+    assert_eq!(schedule(&late, at(88 * DAY)).due_at, Some(at(88 * DAY) + TimeDelta::seconds(2 * DAY - 1) / 4));
 }
 
 #[test]

@@ -8,10 +8,11 @@ use openssl::bn::BigNumRef;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::x509::{X509NameEntryRef, X509NameRef, X509Ref};
+use zonecert_domain::key::KeyAlgorithm;
 
 use crate::PkiError;
 use crate::alternative_names::AlternativeNames;
-use crate::key::public_key_sha256;
+use crate::key::{algorithm_of, public_key_sha256};
 
 #[derive(Clone)]
 pub(super) struct Leaf {
@@ -23,6 +24,7 @@ pub(super) struct Leaf {
     pub(super) subject: String,
     pub(super) sha256_fingerprint_hex: String,
     pub(super) public_key_sha256: [u8; 32],
+    pub(super) key_algorithm: Option<KeyAlgorithm>,
     pub(super) renewal_info_identifier: Option<String>,
 }
 
@@ -41,6 +43,7 @@ impl Leaf {
             subject: name_text(certificate.subject_name()),
             sha256_fingerprint_hex: hex::encode(fingerprint),
             public_key_sha256: public_key_sha256(&key)?,
+            key_algorithm: algorithm_of(&key).ok(),
             renewal_info_identifier: certificate.authority_key_id().map(|authority| renewal_info_identifier(authority.as_slice(), &serial)),
         })
     }

@@ -2,6 +2,7 @@
 
 use chrono::DateTime;
 use proptest::prelude::*;
+use zonecert_domain::key::KeyAlgorithm;
 use zonecert_pki::chain::{MAX_CERTIFICATES, MAX_PEM_BYTES};
 use zonecert_pki::{CertificateChain, PkiError};
 
@@ -106,6 +107,7 @@ fn an_old_self_signed_certificate_is_read() {
     assert_eq!(chain.subject(), chain.issuer());
     assert!(chain.dns_names().is_empty());
     assert_eq!(chain.serial_hex(), "fa4c58728c206b80");
+    assert_eq!(chain.key_algorithm(), Some(KeyAlgorithm::Rsa2048));
     assert_eq!(chain.not_after().to_rfc3339(), "2028-03-24T20:09:04+00:00");
 }
 

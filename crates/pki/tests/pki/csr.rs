@@ -27,6 +27,7 @@ fn a_request_of_every_kind_of_key_is_read_back_and_verified_by_openssl() {
         let contents = read_certificate_request(&der).unwrap();
         assert_eq!(contents.names, names);
         assert_eq!(contents.public_key_sha256, key.public_key_sha256());
+        assert_eq!(contents.key_algorithm, Some(algorithm));
 
         let text = described(&der);
         assert!(text.contains("verify OK"), "{text}");

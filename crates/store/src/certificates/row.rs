@@ -118,7 +118,7 @@ pub(super) fn holds_slot() -> _ {
     certificates::source.eq("managed").and(certificates::deleted_at.is_null()).and(certificates::status.eq_any(states))
 }
 
-pub(super) fn slot_states() -> Vec<&'static str> {
+pub(crate) fn slot_states() -> Vec<&'static str> {
     CertificateStatus::ALL.into_iter().filter(|status| status.holds_slot()).map(CertificateStatus::as_str).collect()
 }
 
@@ -163,7 +163,7 @@ fn read_version((id, serial, fingerprint_sha256, issuer, not_before, not_after, 
     CurrentVersion { id: VersionId(id), serial, fingerprint_sha256, issuer, not_before, not_after, names }
 }
 
-fn read_revocation(value: serde_json::Value) -> Result<RequestedRevocation, StoreError> {
+pub(crate) fn read_revocation(value: serde_json::Value) -> Result<RequestedRevocation, StoreError> {
     #[derive(serde::Deserialize)]
     struct Columns {
         requested_at: DateTime<Utc>,

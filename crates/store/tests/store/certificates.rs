@@ -106,6 +106,9 @@ async fn the_state_follows_from_the_issuance_and_the_version_in_use() {
     for (outcome, expected) in table {
         for ((what, version), expected) in versions.into_iter().zip(expected) {
             let version_id = version.map_or("NULL".to_owned(), |version| format!("'{}'", version.0));
+            // The valid one is of use only where it is in use: it would take the place of another.
+            let of_use = if what == "a valid version" { "NULL" } else { "now()" };
+            world.database.run(&format!("UPDATE versions SET revoked_at = {of_use} WHERE number = 1")).await;
             world.database.run(&format!("UPDATE certificates SET current_version_id = {version_id} WHERE id = '{}'", certificate.0)).await;
             let recorded = outcome.clone();
             world

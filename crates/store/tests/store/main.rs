@@ -39,5 +39,6 @@ mod sign_in_failures;
 mod sweeping;
 mod tables;
 mod versions;
+mod versions_in_use;
 mod world;
 mod zones;

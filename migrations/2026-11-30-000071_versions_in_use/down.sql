@@ -1,0 +1,1 @@
+ALTER TABLE certificates DROP COLUMN version_activated_at;
