@@ -3,18 +3,20 @@
 mod change;
 mod create;
 mod delete;
-mod download;
+pub(crate) mod download;
 mod finding;
+mod key_choice;
 mod list;
 mod logs;
-mod naming;
+pub(crate) mod naming;
+mod pfx;
 mod preflight;
 mod read;
 mod renew;
 mod revoke;
 mod taken;
 mod view;
-mod wish;
+pub(crate) mod wish;
 mod zone;
 
 use zonecert_domain::scope::Scope;
@@ -38,5 +40,6 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(download::__path_pem, download::pem, reads),
         Route::new(download::__path_chain, download::chain, reads),
         Route::new(download::__path_key, download::key, Access::Scopes(&[Scope::KeysRead])),
+        Route::new(pfx::__path_pfx, pfx::pfx, Access::Scopes(&[Scope::CertificatesRead, Scope::KeysRead])),
     ]
 }

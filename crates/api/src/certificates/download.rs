@@ -43,13 +43,13 @@ struct Files<'a> {
 #[derive(ToSchema)]
 #[schema(value_type = String, pattern = "^-----BEGIN ")]
 #[expect(dead_code, reason = "describes bytes that are sent as they are")]
-struct Pem(String);
+pub(crate) struct Pem(String);
 
 /// What a client that asks again says.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "the header is read by the framework's own type")]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// The `ETag` of the version that the client has.
     #[param(rename = "If-None-Match", required = false, example = "\"ver_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f\"")]
     if_none_match: String,
@@ -236,15 +236,19 @@ async fn find(request: &HttpRequest, app: &App, caller: Caller, id: CertificateI
 }
 
 fn known_to_client(known: &header::IfNoneMatch, current: VersionId) -> bool {
-    let tag = EntityTag::new_strong(current.to_string());
+    is_known(known, &EntityTag::new_strong(current.to_string()))
+}
+
+/// Whether the client has what this tag names (RFC 9110 §13.1.2).
+pub(crate) fn is_known(known: &header::IfNoneMatch, tag: &EntityTag) -> bool {
     match known {
         header::IfNoneMatch::Any => true,
-        header::IfNoneMatch::Items(tags) => tags.iter().any(|known| known.weak_eq(&tag)),
+        header::IfNoneMatch::Items(tags) => tags.iter().any(|known| known.weak_eq(tag)),
     }
 }
 
 /// Says why there is nothing to download, and what to do.
-fn not_ready(certificate: &Certificate) -> Problem {
+pub(super) fn not_ready(certificate: &Certificate) -> Problem {
     let detail = match certificate.status {
         CertificateStatus::Pending | CertificateStatus::Validating => {
             "The certificate is not issued yet; look at its `status` again in some seconds, and at its logs if it takes longer"

@@ -20,7 +20,7 @@ pub(super) fn add(paths: &mut Paths) {
         paths.paths.iter().flat_map(|(path, item)| operations(item).filter_map(|operation| next(path, operation))).collect();
     for (path, item) in &mut paths.paths {
         let there: Vec<&Next> = below.iter().filter(|(parent, _)| parent == path).map(|(_, next)| next).collect();
-        let first = format!("/{}/0", path.rsplit('/').next().unwrap_or_default());
+        let first = format!("/{}/0", path.rsplit('/').next().unwrap_or_default().replace('-', "_"));
         for (operation, place) in [(&mut item.post, ""), (&mut item.put, ""), (&mut item.get, first.as_str())] {
             if let Some(operation) = operation {
                 lead(operation, &there, place);

@@ -27,7 +27,21 @@ macro_rules! identifiers {
     )*};
 }
 
-identifiers!(AccountId, AuditEntryId, CertificateId, InvitationId, IssuanceId, OrderId, RecordSetId, TokenId, UserId, VersionId, ZoneId);
+identifiers!(
+    AccountId,
+    ApiKeyId,
+    AuditEntryId,
+    CertificateId,
+    InvitationId,
+    IssuanceId,
+    KeyId,
+    OrderId,
+    RecordSetId,
+    TokenId,
+    UserId,
+    VersionId,
+    ZoneId,
+);
 
 macro_rules! words {
     ($($(#[doc = $doc:literal])+ $name:ident = $words:expr;)*) => {$(
@@ -66,6 +80,8 @@ words! {
     LeftOutReason = records::LeftOutReason::ALL.map(records::LeftOutReason::code);
     /// How much attention an event asks for.
     Level = events::Level::ALL.map(events::Level::as_str);
+    /// How a PKCS#12 file is encrypted.
+    PfxEncryption = zonecert_pki::pfx::Encryption::ALL.map(zonecert_pki::pfx::Encryption::as_str);
     /// What an account pays for, from the smallest to the largest.
     Plan = plan::Plan::ALL.map(plan::Plan::as_str);
     /// A type of DNS records that can be set.
