@@ -59,6 +59,10 @@ fn operations(item: &PathItem) -> impl Iterator<Item = &Operation> {
 fn next(path: &str, operation: &Operation) -> Option<(String, Next)> {
     let (parent, rest) = path.rsplit_once("/{")?;
     let (named, _) = rest.split_once('}')?;
+    // What two parameters in a row name is nothing that an answer could tell.
+    if parent.ends_with('}') {
+        return None;
+    }
     let same = parent.split('{').skip(1).filter_map(|part| Some(part.split_once('}')?.0.to_owned())).collect();
     Some((parent.to_owned(), Next { operation_id: operation.operation_id.clone()?, same, named: named.to_owned() }))
 }
