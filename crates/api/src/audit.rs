@@ -5,7 +5,7 @@ pub(crate) mod list;
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
-use zonecert_domain::id::{AccountId, TokenId, UserId};
+use zonecert_domain::id::{AccountId, ApiKeyId, TokenId, UserId};
 use zonecert_store::audit_log::{self, Entry};
 use zonecert_store::{Connection, Store, StoreError};
 
@@ -44,6 +44,21 @@ pub(crate) async fn record_failed_sign_in(
 ) -> Result<(), StoreError> {
     let details = json!({ "address": address, "failures": failures });
     record_anonymous(store, account, "user.sign_in_failed", &user.to_string(), details, request_id).await
+}
+
+/// Notes what was done with an API key, which names nobody but itself.
+pub(crate) async fn record_api_key(
+    conn: &mut Connection,
+    account: AccountId,
+    key: ApiKeyId,
+    action: &str,
+    subject: &str,
+    request_id: &RequestId,
+    details: Value,
+) -> Result<(), StoreError> {
+    let actor = key.to_string();
+    let entry = Entry { actor: &actor, action, subject: Some(subject), request_id: Some(request_id.as_str()), details };
+    audit_log::insert_entry(conn, account, &entry).await
 }
 
 async fn record_anonymous(

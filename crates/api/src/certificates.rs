@@ -4,12 +4,14 @@
 mod change;
 mod create;
 mod delete;
-mod download;
+pub(crate) mod download;
 mod finding;
+mod key_choice;
 mod list;
 mod logs;
-mod naming;
+pub(crate) mod naming;
 mod orders;
+mod pfx;
 mod preflight;
 mod read;
 mod renew;
@@ -17,7 +19,7 @@ mod revoke;
 mod taken;
 mod versions;
 mod view;
-mod wish;
+pub(crate) mod wish;
 mod zone;
 
 use zonecert_domain::scope::Scope;
@@ -52,5 +54,6 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(files::__path_pem, files::pem, reads),
         Route::new(files::__path_chain, files::chain, reads),
         Route::new(files::__path_key, files::key, Access::Scopes(&[Scope::KeysRead])),
+        Route::new(pfx::__path_pfx, pfx::pfx, Access::Scopes(&[Scope::CertificatesRead, Scope::KeysRead])),
     ]
 }

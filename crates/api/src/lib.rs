@@ -6,14 +6,17 @@
 
 mod accept;
 mod account;
+mod api_keys;
 pub mod app;
 mod audit;
 pub mod auth;
 mod certificates;
 mod clock;
+mod downloads;
 mod faults;
 mod health;
 mod idempotency;
+mod keys;
 mod limits;
 mod live;
 pub mod monitoring;
@@ -21,6 +24,7 @@ pub mod openapi;
 pub mod operators;
 mod paging;
 pub mod people;
+mod pfx;
 pub mod plans;
 pub mod problem;
 mod reference;

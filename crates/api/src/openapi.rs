@@ -32,11 +32,13 @@ use kind::{COMMON, Common, Kind};
 use problems::Answers;
 
 /// The groups of operations, in the order in which they are shown.
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 9] = [
     ("people", "Signing in, oneself, the people of an account, and the account."),
     ("tokens", "API tokens, for programs."),
     ("zones", "DNS zones and the proof that they are yours."),
     ("certificates", "Certificates, their logs and their files."),
+    ("keys", "Private keys, which certificates can share."),
+    ("downloads", "Files for programs, by an API key of just these: the download API of LeGo CertHub and Cert Warden."),
     ("plans", "What an account may have."),
     ("operators", "For the operator of the service."),
     ("service", "For load balancers and for whoever writes a client."),
@@ -196,7 +198,8 @@ fn security(access: Access) -> Vec<SecurityRequirement> {
     let scopes: Vec<&str> = access.scopes().iter().map(|scope| scope.as_str()).collect();
     let by = |scheme: &str| SecurityRequirement::new(scheme, scopes.iter().copied());
     match access {
-        Access::Open => Vec::new(),
+        Access::Open | Access::ApiKeyInPath => Vec::new(),
+        Access::ApiKey => vec![by("apiKey")],
         Access::RefreshToken => vec![SecurityRequirement::default(), by("refreshCookie")],
         Access::Person | Access::PersonWith(_) => vec![by("accessToken")],
         Access::Account | Access::Scopes(_) => vec![by("accessToken"), by("apiToken")],
@@ -217,6 +220,10 @@ fn add_security_schemes(components: &mut Components) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format(format).description(Some(description));
         components.add_security_scheme(name, SecurityScheme::Http(scheme.build()));
     }
+    let description = "An API key of the certificate or private key that is asked for; of both, `<certificate's>.<private key's>`. The header `apiKey` is read \
+        as well.";
+    let header = ApiKeyValue::with_description("X-API-Key", description);
+    components.add_security_scheme("apiKey", SecurityScheme::ApiKey(ApiKey::Header(header)));
     let description = "The refresh token of a browser, set `HttpOnly` and `SameSite=Strict` by a sign-in with `cookie: true`.";
     let cookie = ApiKeyValue::with_description("zonecert_refresh", description);
     components.add_security_scheme("refreshCookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));

@@ -154,6 +154,22 @@ impl Cursor for ZoneName {
     }
 }
 
+/// The name of a private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyName(pub(crate) String);
+
+impl Cursor for KeyName {
+    fn write(&self) -> String {
+        URL_SAFE_NO_PAD.encode(format!("key {}", self.0))
+    }
+
+    fn read_back(text: &str) -> Option<Self> {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let name = text.strip_prefix("key ")?;
+        (!name.contains(char::is_control)).then(|| Self(name.to_owned()))
+    }
+}
+
 impl Cursor for AccountId {
     fn write(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
@@ -212,6 +228,7 @@ mod tests {
         let of_another_list = audit_log::Position { at: created_at, id: AuditEntryId::new() }.write();
         assert_eq!(Position::parse_parameter(Some(&of_another_list)).unwrap_err().code, "cursor_invalid");
         round_trips(&ZoneName::from_stored("xn--bcher-kva.de").unwrap());
+        round_trips(&KeyName("wildcard.example.test".to_owned()));
         round_trips(&zone_records::Position { name: "*.example.test".to_owned(), record_type: "MX".to_owned() });
         round_trips(&order_history::Position { created_at, id: OrderId::new() });
         round_trips(&version_history::Position { number: 42 });

@@ -29,6 +29,10 @@ pub enum Access {
     Scopes(&'static [Scope]),
     /// A person who holds all of these scopes.
     PersonWith(&'static [Scope]),
+    /// Whoever has an API key of what is asked for, in a header.
+    ApiKey,
+    /// The same, in the path.
+    ApiKeyInPath,
     /// The operator.
     Operator,
 }
@@ -36,7 +40,12 @@ pub enum Access {
 impl Access {
     /// Whether a credential of an account is asked for.
     pub fn is_of_account(self) -> bool {
-        !matches!(self, Self::Open | Self::RefreshToken | Self::Operator)
+        !matches!(self, Self::Open | Self::RefreshToken | Self::Operator) && !self.is_by_api_key()
+    }
+
+    /// Whether an API key of a certificate or private key is asked for.
+    pub fn is_by_api_key(self) -> bool {
+        matches!(self, Self::ApiKey | Self::ApiKeyInPath)
     }
 
     /// Whether programs are refused.

@@ -74,6 +74,8 @@ identifiers! {
     UserId = "user";
     /// An API token.
     TokenId = "tok";
+    /// An API key of one certificate or one private key (requirements S1.2).
+    ApiKeyId = "apikey";
     /// An invitation into an account.
     InvitationId = "inv";
     /// An entry of the audit log.
@@ -98,6 +100,8 @@ identifiers! {
     KeyId = "key";
     /// One generation of a private key's material.
     KeyVersionId = "keyver";
+    /// A version with its key as PKCS#12.
+    PfxFileId = "pfx";
 }
 
 fn parse(text: &str, prefix: &'static str) -> Result<Uuid, IdError> {

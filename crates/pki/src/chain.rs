@@ -66,6 +66,10 @@ impl CertificateChain {
         format!("{}{}", self.leaf_pem, self.issuers_pem)
     }
 
+    pub(crate) fn openssl(&self) -> &[X509] {
+        &self.certificates
+    }
+
     /// How many certificates there are, the leaf included.
     pub fn certificate_count(&self) -> usize {
         self.certificates.len()

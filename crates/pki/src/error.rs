@@ -20,6 +20,9 @@ pub enum PkiError {
     /// The key is of a kind that is not offered (requirements X2).
     #[error("the key is neither RSA of 2048, 3072 or 4096 bits nor ECDSA on P-256 or P-384; use a key of one of these")]
     UnsupportedKey,
+    /// The password cannot encrypt a file.
+    #[error("a password has 1 to {max_bytes} bytes and no zero byte; give such a one", max_bytes = crate::pfx::MAX_PASSWORD_BYTES)]
+    InvalidPassword,
     /// A request needs at least one name.
     #[error("a certificate request needs at least one name; give the domain")]
     NoNames,

@@ -10,9 +10,11 @@ pub mod csr;
 mod error;
 mod jws;
 pub mod key;
+pub mod pfx;
 pub mod seal;
 
 pub use chain::{CertificateChain, ChainProblem};
 pub use error::PkiError;
 pub use key::PrivateKey;
+pub use pfx::PfxFile;
 pub use seal::{Binding, DataKey, KeyOwner, MasterKeys, SealError, WrappedDataKey};

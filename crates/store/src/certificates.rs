@@ -11,7 +11,7 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use zonecert_domain::certificate::CertificateStatus;
-use zonecert_domain::id::{AccountId, CertificateId, VersionId, ZoneId};
+use zonecert_domain::id::{AccountId, CertificateId, KeyId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::{DnsName, NameSet};
 use zonecert_domain::plan::Plan;
@@ -84,6 +84,10 @@ pub struct Certificate {
     pub key_algorithm: KeyAlgorithm,
     /// Whether a renewal brings a new key.
     pub key_policy: KeyPolicy,
+    /// The private key that it uses, as a resource. None of one that was requested before keys were made with certificates, and was never issued.
+    pub private_key: Option<KeyId>,
+    /// Whether its API keys may stand in the URL.
+    pub api_key_via_url: bool,
     /// Whether it is to renew by itself; the plan decides whether it does.
     pub auto_renew: bool,
     /// What people see.

@@ -29,8 +29,8 @@ pub async fn get_or_insert_certificate_key(
         return Ok(KeyId(existing));
     }
     let id = KeyId::new();
-    // The certificate's number makes the second name unique: no other certificate of the account ever has it.
-    for name in [name.clone(), format!("{name}-{number}")] {
+    // The certificate's number makes the second name unique among keys that are made for certificates, the identifier the third among all.
+    for name in [name.clone(), format!("{name}-{number}"), format!("{name}-{}", id.0.simple())] {
         let inserted = diesel::insert_into(private_keys::table)
             .values((
                 private_keys::id.eq(id.0),
@@ -130,7 +130,7 @@ pub async fn get_public_key_sha256(conn: &mut Connection, account: AccountId, id
 
 /// Destroys the material of a deleted certificate's keys, and frees the names of keys that nothing is left of (requirements X8).
 ///
-/// What is still needed stays: by a version or as the key of a certificate that was not deleted, by an order that is under way, or for a
+/// A key that was made as a resource stays. What is still needed stays as well: by a version or as the key of a certificate that was not deleted, by an order that is under way, or for a
 /// revocation that the CA has not confirmed. So this can be called whenever one of these has ended, and be repeated. Returns how many were destroyed.
 pub async fn destroy_unused(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<usize, StoreError> {
     let destroyed = sql_query(
@@ -138,6 +138,7 @@ pub async fn destroy_unused(conn: &mut Connection, account: AccountId, certifica
          WHERE account_id = $1 AND destroyed_at IS NULL
              AND id IN (SELECT key_version_id FROM versions WHERE account_id = $1 AND certificate_id = $2
                         UNION SELECT key_version_id FROM orders WHERE account_id = $1 AND certificate_id = $2)
+             AND NOT EXISTS (SELECT FROM private_keys WHERE account_id = $1 AND id = key_versions.private_key_id AND is_resource AND deleted_at IS NULL)
              AND NOT EXISTS (SELECT FROM certificates WHERE account_id = $1 AND private_key_id = key_versions.private_key_id AND deleted_at IS NULL)
              AND NOT EXISTS (SELECT FROM versions JOIN certificates ON certificates.id = versions.certificate_id
                              WHERE versions.account_id = $1 AND versions.key_version_id = key_versions.id AND certificates.deleted_at IS NULL)
@@ -151,8 +152,11 @@ pub async fn destroy_unused(conn: &mut Connection, account: AccountId, certifica
     .await?;
     sql_query(
         "UPDATE private_keys SET deleted_at = now()
-         WHERE account_id = $1 AND deleted_at IS NULL
-             AND id = (SELECT private_key_id FROM certificates WHERE account_id = $1 AND id = $2 AND deleted_at IS NOT NULL)
+         WHERE account_id = $1 AND deleted_at IS NULL AND NOT is_resource
+             AND EXISTS (SELECT FROM certificates WHERE account_id = $1 AND id = $2 AND deleted_at IS NOT NULL)
+             AND (id = (SELECT private_key_id FROM certificates WHERE account_id = $1 AND id = $2)
+                  OR id IN (SELECT key_versions.private_key_id FROM versions JOIN key_versions ON key_versions.id = versions.key_version_id
+                            WHERE versions.account_id = $1 AND versions.certificate_id = $2))
              AND NOT EXISTS (SELECT FROM certificates WHERE account_id = $1 AND private_key_id = private_keys.id AND deleted_at IS NULL)
              AND NOT EXISTS (SELECT FROM key_versions WHERE account_id = $1 AND private_key_id = private_keys.id AND destroyed_at IS NULL)",
     )

@@ -33,6 +33,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    api_keys (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        certificate_id -> Nullable<Uuid>,
+        private_key_id -> Nullable<Uuid>,
+        created_by -> Uuid,
+        prefix -> Text,
+        key_sha256 -> Bytea,
+        last_used_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     api_tokens (id) {
         id -> Uuid,
         account_id -> Uuid,
@@ -150,6 +165,7 @@ diesel::table! {
         renewal_info_due_at -> Nullable<Timestamptz>,
         renewal_info_failures -> Int4,
         version_activated_at -> Nullable<Timestamptz>,
+        api_key_via_url -> Bool,
     }
 }
 
@@ -324,6 +340,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    pfx_files (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        version_id -> Uuid,
+        key_version_id -> Uuid,
+        encryption -> Text,
+        data_key_id -> Uuid,
+        sealed -> Bytea,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     platform_data_keys (id) {
         id -> Uuid,
         master_key_id -> Text,
@@ -340,6 +369,8 @@ diesel::table! {
         algorithm -> Text,
         created_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+        api_key_via_url -> Bool,
+        is_resource -> Bool,
     }
 }
 
@@ -498,6 +529,7 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     acme_accounts,
+    api_keys,
     api_tokens,
     audit_log,
     authorizations,
@@ -517,6 +549,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     key_versions,
     mails,
     orders,
+    pfx_files,
     platform_data_keys,
     private_keys,
     refresh_tokens,

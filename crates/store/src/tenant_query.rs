@@ -27,6 +27,10 @@ pub(crate) struct Known(String);
 #[derive(Clone, Debug, QueryId)]
 pub(crate) struct OfApiToken([u8; 32]);
 
+/// The tenant is that of the API key with this SHA-256, valid or not. Without one there are no rows.
+#[derive(Clone, Debug, QueryId)]
+pub(crate) struct OfApiKey([u8; 32]);
+
 impl<Q> TenantQuery<Known, Q> {
     pub(crate) fn new(account: AccountId, query: Q) -> Self {
         Self { tenant: Known(account.0.to_string()), query }
@@ -36,6 +40,12 @@ impl<Q> TenantQuery<Known, Q> {
 impl<Q> TenantQuery<OfApiToken, Q> {
     pub(crate) fn of_api_token(sha256: [u8; 32], query: Q) -> Self {
         Self { tenant: OfApiToken(sha256), query }
+    }
+}
+
+impl<Q> TenantQuery<OfApiKey, Q> {
+    pub(crate) fn of_api_key(sha256: [u8; 32], query: Q) -> Self {
+        Self { tenant: OfApiKey(sha256), query }
     }
 }
 
@@ -77,6 +87,15 @@ impl QueryFragment<Pg> for OfApiToken {
     }
 }
 
+impl QueryFragment<Pg> for OfApiKey {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("found.account_id::text, true) AS account FROM lookup_api_key(");
+        out.push_bind_param::<sql_types::Binary, _>(&self.0)?;
+        out.push_sql(") AS found");
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use diesel::dsl::sql;
@@ -98,7 +117,8 @@ mod tests {
         let question = || certificates::table.filter(certificates::id.eq(account.0)).select(certificates::name);
         let known = diesel::debug_query::<Pg, _>(&TenantQuery::new(account, question())).to_string();
         let of_token = diesel::debug_query::<Pg, _>(&TenantQuery::of_api_token([7; 32], question())).to_string();
-        for sql in [known, of_token] {
+        let of_key = diesel::debug_query::<Pg, _>(&TenantQuery::of_api_key([7; 32], question())).to_string();
+        for sql in [known, of_token, of_key] {
             let statement = sql.split(" -- binds: ").next().unwrap();
             assert!(statement.contains("$1") && statement.contains("$2") && !statement.contains(&account.0.to_string()), "{sql}");
         }

@@ -34,6 +34,9 @@ pub(crate) async fn scenario(world: &World) -> Result<()> {
     for file in FILES {
         api.expect(409, Request::get(format!("{}/{file}", at(&later))).by(token)).await;
     }
+    let pfx = Request::get(format!("{}/pfx", at(&later))).by(token);
+    assert_eq!(api.expect(400, pfx.clone()).await["code"], "pfx_password_missing");
+    assert_eq!(api.expect(409, pfx.header("x-pfx-password", "correct horse")).await["code"], "certificate_not_ready");
     assert_eq!(api.expect(409, Request::post(format!("{}/revoke", at(&later))).by(token)).await["code"], "nothing_to_revoke");
 
     lists(world).await;

@@ -28,6 +28,8 @@ pub(crate) enum Audience {
     Account,
     /// People of an account.
     People,
+    /// Whoever has an API key of what is asked for.
+    ApiKey,
     Operator,
 }
 
@@ -114,6 +116,8 @@ impl<'a> Operation<'a> {
     pub(crate) fn audience(&self) -> Audience {
         let ways: Vec<&str> = self.security().flat_map(|way| way.keys().map(String::as_str)).collect();
         match ways.as_slice() {
+            ["apiKey"] => Audience::ApiKey,
+            [] if self.path.ends_with("/{api_key}") => Audience::ApiKey,
             ["operatorToken"] => Audience::Operator,
             ["accessToken"] => Audience::People,
             ["accessToken", "apiToken"] => Audience::Account,
@@ -195,9 +199,13 @@ impl<'a> Operation<'a> {
         path + &self.required_query()
     }
 
-    /// The same with identifiers that nobody has.
+    /// The same with identifiers that nobody has, and the first of words where only some can stand.
     pub(crate) fn absent_path(&self) -> String {
-        self.path_with(|_, prefix| prefix.map_or_else(|| "absent".to_owned(), absent))
+        self.path_with(|name, prefix| prefix.map_or_else(|| self.first_word(name).unwrap_or("absent").to_owned(), absent))
+    }
+
+    fn first_word(&self, name: &str) -> Option<&'a str> {
+        self.parameters("path").find(|parameter| parameter["name"] == name)?.pointer("/schema/enum/0")?.as_str()
     }
 
     fn parameters(&self, place: &'static str) -> impl Iterator<Item = &'a Value> + use<'a> {

@@ -4,8 +4,10 @@
 mod certificates;
 mod described;
 mod document;
+mod downloads;
 mod every_route;
 mod isolation;
+mod keys;
 mod operators;
 mod people;
 mod things;
@@ -70,6 +72,8 @@ async fn every_answer_is_as_described_and_every_described_status_is_answered() -
     tokens::scenario(&world).await;
     zones::scenario(&world).await?;
     certificates::scenario(&world).await?;
+    keys::scenario(&world).await;
+    downloads::scenario(&world).await?;
     operators::scenario(&world).await?;
 
     // Two calls that are refused use the address up.

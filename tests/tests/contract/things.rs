@@ -32,11 +32,16 @@ impl Things {
         let invitation = api.expect(201, Request::post("/api/v1/invitations").by(owner).json(guest)).await;
         let issued = account.becomes(&certificate, "issued").await.unwrap();
         let orders = api.expect(200, Request::get(format!("/api/v1/certificates/{certificate}/orders")).by(owner)).await;
+        let key = text(&issued["private_key_id"]);
+        let api_keys = format!("/api/v1/certificates/{certificate}/api-keys");
+        let api_key = api.expect(201, Request::post(api_keys).by(owner)).await;
         let ids = [
             ("acct", text(&me["account"]["id"])),
+            ("apikey", text(&api_key["id"])),
             ("cert", certificate),
             ("inv", text(&invitation["id"])),
             ("order", text(&orders["orders"][0]["id"])),
+            ("key", key),
             ("rrset", text(&record_set["id"])),
             ("tok", text(&token["id"])),
             ("user", text(&me["user"]["id"])),
@@ -61,6 +66,8 @@ impl Things {
         match (name, prefix) {
             (_, Some(prefix)) => self.id(prefix).to_owned(),
             ("plan", None) => "plus".to_owned(),
+            ("kind", None) => "certificates".to_owned(),
+            ("name" | "api_key", None) => "app".to_owned(),
             (other, None) => panic!("say in things.rs what stands for {{{other}}} in a path"),
         }
     }

@@ -9,6 +9,7 @@ mod by_hand;
 mod cancelling;
 mod causes;
 mod crashes;
+mod downloads;
 mod failures;
 mod fleet;
 mod issuance;

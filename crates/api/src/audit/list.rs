@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
-use zonecert_domain::id::{AuditEntryId, TokenId, UserId};
+use zonecert_domain::id::{ApiKeyId, AuditEntryId, TokenId, UserId};
 use zonecert_domain::scope::Scope;
 use zonecert_store::audit_log::{self, Filter, Position, RecordedEntry};
 use zonecert_store::{Connection, StoreError};
@@ -98,6 +98,8 @@ enum ActorType {
     User,
     /// A program with an API token.
     Token,
+    /// A program with an API key of a certificate or private key.
+    ApiKey,
     /// Somebody who has not proven who they are.
     Anonymous,
     /// Zonecert by itself.
@@ -120,6 +122,7 @@ impl Actor {
         }
         match (text.parse(), text) {
             (Ok(token), _) => Self::Token(token),
+            _ if text.parse::<ApiKeyId>().is_ok() => Self::Other(ActorType::ApiKey),
             (_, ANONYMOUS) => Self::Other(ActorType::Anonymous),
             (_, "system" | "worker") => Self::Other(ActorType::System),
             _ => Self::Other(ActorType::Operator),

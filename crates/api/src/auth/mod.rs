@@ -1,6 +1,7 @@
 //! Passwords, tokens, and who calls.
 
 pub mod access_token;
+pub(crate) mod api_key;
 pub(crate) mod api_token;
 pub(crate) mod attempt;
 pub mod caller;

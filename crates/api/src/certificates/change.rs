@@ -4,15 +4,17 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use zonecert_domain::id::CertificateId;
+use zonecert_domain::id::{AccountId, CertificateId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::{DnsName, NamePolicy, NameSet, NameWish};
 use zonecert_domain::plan::{self, CreateWish};
 use zonecert_domain::scope::Scope;
 use zonecert_store::certificates::{self, Certificate, Change, KeyPolicy};
 use zonecert_store::events::{self, NewEvent};
+use zonecert_store::key_resources::{self, KeyResource};
 use zonecert_store::{Connection, StoreError, accounts, renewal_schedule};
 
+use super::key_choice::{self, KeyChoice};
 use super::view::CertificateView;
 use super::wish::{self, name_fault};
 use super::{naming, taken, zone};
@@ -46,6 +48,14 @@ pub(super) struct ChangeBody {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = values::KeyPolicy, required = false)]
     key_policy: Option<String>,
+    /// A private key that is there already. The next version has it, and it is kept at renewals.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = values::KeyId, required = false)]
+    private_key_id: Option<String>,
+    /// Whether its API keys may stand in the URL. Addresses are written down in more places than headers are.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = bool, required = false, example = false)]
+    api_key_via_url: Option<bool>,
     /// All names beside the domain, which itself stays. The next version has them.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Vec<String>, required = false, example = json!(["www.your-domain.com"]))]
@@ -67,6 +77,8 @@ struct Wish {
     label: Option<Option<String>>,
     key_algorithm: Option<KeyAlgorithm>,
     key_policy: Option<KeyPolicy>,
+    private_key: Option<KeyChoice>,
+    api_key_via_url: Option<bool>,
     names: Option<NameSet>,
 }
 
@@ -80,11 +92,12 @@ struct Wish {
     responses(
         (status = 200, description = "The certificate.", body = CertificateView),
         (status = 400, description = "`domain_not_under_zone`: Domain not under zone\n`certificate_name_invalid`, `unknown_choice`\n\
-            {names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
+            `key_algorithm_mismatch`, `shared_key_is_kept`\n{names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
         (status = 403, description = "`paid_plan_required`: Certificate management requires paid subscription\n\
             `wildcard_requires_elite`: Wildcard certificates require Elite plan\n\
             `auto_renew_requires_pro`: Auto-renewal requires Pro or Elite plan"),
-        (status = 404, description = "`zone_not_found`: Zone not found or no permission"),
+        (status = 404, description = "`zone_not_found`: Zone not found or no permission\n\
+            `key_not_found`: Private key not found or no permission"),
         (status = 409, description = "`certificate_name_taken`: The account has a certificate with the name app already; give another\n\
             `zone_not_verified`: The zone your-domain.com is not verified yet; set its TXT record and \
             POST /api/v1/zones/zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f/verify first"),
@@ -126,12 +139,20 @@ async fn apply(
         let wants_wildcard = wish.names.as_ref().is_some_and(NameSet::has_wildcard);
         plan::check_create(plan, &CreateWish { wants_wildcard, wants_auto_renew: wish.auto_renew == Some(true) })?;
     }
-    let changed = wish.difference(&before);
+    let chosen = wish.check_key(conn, account, &before).await?;
+    let mut changed = wish.difference(&before);
+    let another = chosen.filter(|key| before.private_key != Some(key.id));
+    if let Some(key) = &another {
+        changed.insert("private_key_id".to_owned(), json!({"from": before.private_key, "to": key.id}));
+    }
     if changed.is_empty() {
         return Ok(before);
     }
     let written = certificates::change_certificate(conn, account, id, &wish.change()).await;
     written.map_err(|error| taken::problem(error, wish.name.as_deref()))?;
+    if let Some(key) = &another {
+        key_resources::use_key(conn, account, id, key).await?;
+    }
     renewal_schedule::reschedule_certificate(conn, account, id).await?;
     record(conn, caller, id, changed).await?;
     Ok(certificates::get_certificate(conn, account, id).await?)
@@ -154,10 +175,28 @@ impl Wish {
                 label: label?,
                 key_algorithm: key_algorithm?,
                 key_policy: key_policy?,
+                private_key: body.private_key_id.as_deref().map(KeyChoice::parse),
+                api_key_via_url: body.api_key_via_url,
                 names: names?,
             })
         })();
         faults.finish(wish)
+    }
+
+    /// The key that was chosen, if one was. A key that is shared, or is to be, stays as it is (requirements X19).
+    async fn check_key(&self, conn: &mut Connection, account: AccountId, before: &Certificate) -> Result<Option<KeyResource>, Problem> {
+        if let Some(choice) = self.private_key {
+            let key = choice.get(conn, account).await?;
+            key_choice::check(&key, self.key_algorithm, self.key_policy)?;
+            return Ok(Some(key));
+        }
+        if let Some(id) = before.private_key {
+            let key = key_resources::get_key(conn, account, id).await?;
+            if key.is_shared() {
+                key_choice::check(&key, self.key_algorithm, self.key_policy)?;
+            }
+        }
+        Ok(None)
     }
 
     fn change(&self) -> Change<'_> {
@@ -165,8 +204,10 @@ impl Wish {
             auto_renew: self.auto_renew,
             name: self.name.as_deref(),
             label: self.label.as_ref().map(Option::as_deref),
-            key_algorithm: self.key_algorithm,
+            // Of a key that was chosen, both are the key's.
+            key_algorithm: self.key_algorithm.filter(|_| self.private_key.is_none()),
             key_policy: self.key_policy,
+            api_key_via_url: self.api_key_via_url,
             sans: self.names.as_ref().map(NameSet::sans),
         }
     }
@@ -179,6 +220,7 @@ impl Wish {
             ("label", self.label.as_ref().map(|new| (json!(before.label), json!(new)))),
             ("key_algorithm", self.key_algorithm.map(|new| (json!(before.key_algorithm), json!(new)))),
             ("key_policy", self.key_policy.map(|new| (json!(before.key_policy.as_str()), json!(new.as_str())))),
+            ("api_key_via_url", self.api_key_via_url.map(|new| (json!(before.api_key_via_url), json!(new)))),
             ("sans", self.names.as_ref().map(|new| (json!(before.sans()), json!(new.sans())))),
         ];
         let changed = fields.into_iter().filter_map(|(field, pair)| pair.filter(|(from, to)| from != to).map(|pair| (field, pair)));
@@ -194,7 +236,11 @@ fn parse_names(domain: &DnsName, sans: &[String], policy: &NamePolicy) -> Result
 
 async fn record(conn: &mut Connection, caller: &Caller, id: CertificateId, changed: Map<String, Value>) -> Result<(), StoreError> {
     let fields = changed.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let next = if ["sans", "key_algorithm"].iter().any(|&field| changed.contains_key(field)) { "; the next version has it" } else { "" };
+    let next = if ["sans", "key_algorithm", "private_key_id"].iter().any(|&field| changed.contains_key(field)) {
+        "; the next version has it"
+    } else {
+        ""
+    };
     let details = json!({"changed": changed});
     audit::record(conn, caller, "certificate.changed", &id.to_string(), details.clone()).await?;
     let event = NewEvent { certificate: Some(id), details, ..NewEvent::info("certificate_changed", format!("Changed: {fields}{next}")) };
@@ -214,7 +260,7 @@ mod tests {
     fn only_the_label_can_be_taken_away() {
         assert_eq!(read(json!({"label": null})).unwrap().label, Some(None));
         assert_eq!(read(json!({})).unwrap(), ChangeBody::default());
-        for field in ["auto_renew", "name", "key_algorithm", "key_policy", "sans"] {
+        for field in ["auto_renew", "name", "key_algorithm", "key_policy", "private_key_id", "api_key_via_url", "sans"] {
             let error = read(json!({field: null})).unwrap_err().to_string();
             assert!(error.starts_with("invalid type: null"), "{field}: {error}");
         }

@@ -10,11 +10,11 @@ use zonecert_domain::plan::{self, CreateWish};
 use zonecert_domain::scope::Scope;
 use zonecert_store::certificates::{self, Certificate, NewCertificate, NewName};
 use zonecert_store::events::NewEvent;
-use zonecert_store::{Connection, StoreError, accounts, events, issuances};
+use zonecert_store::{Connection, StoreError, accounts, events, issuances, key_resources, private_keys};
 
 use super::view::CertificateView;
 use super::wish::{Wish, WishBody};
-use super::{naming, taken, zone};
+use super::{key_choice, naming, taken, zone};
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
@@ -42,12 +42,13 @@ use crate::request::Body;
             headers(("Location" = String))),
         (status = 202, description = "The certificate, whose issuance has begun.", body = CertificateView, headers(("Location" = String))),
         (status = 400, description = "`domain_not_under_zone`: Domain not under zone\n`certificate_name_invalid`, `unknown_choice`\n\
-            {names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
+            `key_algorithm_mismatch`, `shared_key_is_kept`\n{names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
         (status = 403, description = "`certificate_limit_reached`: Certificate limit reached for plan\n\
             `paid_plan_required`: Certificate management requires paid subscription\n\
             `wildcard_requires_elite`: Wildcard certificates require Elite plan\n\
             `auto_renew_requires_pro`: Auto-renewal requires Pro or Elite plan"),
-        (status = 404, description = "`zone_not_found`: Zone not found or no permission"),
+        (status = 404, description = "`zone_not_found`: Zone not found or no permission\n\
+            `key_not_found`: Private key not found or no permission"),
         (status = 409, description = "`certificate_exists`: Certificate already exists for domain\n\
             `certificate_name_taken`: The account has a certificate with the name app already; give another, or none to have one chosen\n\
             `zone_not_verified`: The zone your-domain.com is not verified yet; set its TXT record and \
@@ -82,6 +83,13 @@ pub(super) async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) 
     let plan = accounts::get_account(conn, account).await?.plan;
     let auto_renew = wish.auto_renew.unwrap_or(plan.limits().auto_renew);
     plan::check_create(plan, &CreateWish { wants_wildcard: wish.names.has_wildcard(), wants_auto_renew: auto_renew })?;
+    let shared = match wish.private_key {
+        Some(choice) => Some(choice.get(conn, account).await?),
+        None => None,
+    };
+    if let Some(key) = &shared {
+        key_choice::check(key, wish.given_of_key.0, wish.given_of_key.1)?;
+    }
     let derived = naming::derive(wish.names.primary());
     let new = NewCertificate {
         zone: zone.id,
@@ -95,6 +103,10 @@ pub(super) async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) 
     };
     let inserted = certificates::insert_certificate(conn, account, &new).await;
     let id = inserted.map_err(|error| taken::problem(error, wish.name.as_deref()))?;
+    match &shared {
+        Some(key) => key_resources::use_key(conn, account, id, key).await?,
+        None => private_keys::get_or_insert_certificate_key(conn, account, id).await.map(drop)?,
+    }
     // The new one is counted already.
     plan::check_limit(plan, certificates::count_slots(conn, account).await? - 1)?;
     let issuance = if wish.place_order {

@@ -45,13 +45,13 @@ pub(super) struct Files<'a> {
 #[derive(ToSchema)]
 #[schema(value_type = String, pattern = "^-----BEGIN ")]
 #[expect(dead_code, reason = "describes bytes that are sent as they are")]
-pub(super) struct Pem(String);
+pub(crate) struct Pem(String);
 
 /// What a client that asks again says.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "the header is read by the framework's own type")]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// The `ETag` of the version that the client has.
     #[param(rename = "If-None-Match", required = false, example = "\"ver_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f\"")]
     if_none_match: String,
@@ -260,10 +260,14 @@ fn in_use(certificate: &Certificate) -> Result<VersionId, Problem> {
 }
 
 fn known_to_client(known: &header::IfNoneMatch, version: VersionId) -> bool {
-    let tag = EntityTag::new_strong(version.to_string());
+    is_known(known, &EntityTag::new_strong(version.to_string()))
+}
+
+/// Whether the client has what this tag names (RFC 9110 §13.1.2).
+pub(crate) fn is_known(known: &header::IfNoneMatch, tag: &EntityTag) -> bool {
     match known {
         header::IfNoneMatch::Any => true,
-        header::IfNoneMatch::Items(tags) => tags.iter().any(|known| known.weak_eq(&tag)),
+        header::IfNoneMatch::Items(tags) => tags.iter().any(|known| known.weak_eq(tag)),
     }
 }
 

@@ -11,7 +11,7 @@ const MAX_DERIVED_LENGTH: usize = 90;
 
 /// A name that a customer has chosen: 1 to 100 letters, digits, `.`, `_` and `-`, a letter or digit first. So it is safe in a URL, a
 /// header and a file name.
-pub(super) fn check(name: &str) -> Result<&str, FieldError> {
+pub(crate) fn check(name: &str) -> Result<&str, FieldError> {
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let safe = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
     if first && safe && name.len() <= MAX_LENGTH {

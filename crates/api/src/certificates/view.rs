@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use zonecert_domain::certificate::CertificateStatus;
-use zonecert_domain::id::{CertificateId, VersionId, ZoneId};
+use zonecert_domain::id::{CertificateId, KeyId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::DnsName;
 use zonecert_domain::renewal::RenewalBlock;
@@ -16,6 +16,7 @@ use crate::openapi::values;
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = Certificate)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the answer")]
 pub(super) struct CertificateView<'a> {
     #[schema(value_type = values::CertificateId)]
     id: CertificateId,
@@ -49,6 +50,12 @@ pub(super) struct CertificateView<'a> {
     key_algorithm: KeyAlgorithm,
     #[schema(value_type = values::KeyPolicy)]
     key_policy: &'static str,
+    /// Its private key, as a resource.
+    #[schema(value_type = Option<values::KeyId>, required)]
+    private_key_id: Option<KeyId>,
+    /// Whether its API keys may stand in the URL, for clients that can set no header.
+    #[schema(example = false)]
+    api_key_via_url: bool,
     #[schema(required, example = json!(null))]
     issued_at: Option<DateTime<Utc>>,
     #[schema(required, example = json!(null))]
@@ -172,6 +179,8 @@ impl<'a> CertificateView<'a> {
             environment: certificate.environment.as_str(),
             key_algorithm: certificate.key_algorithm,
             key_policy: certificate.key_policy.as_str(),
+            private_key_id: certificate.private_key,
+            api_key_via_url: certificate.api_key_via_url,
             issued_at: certificate.issued_at,
             expires_at: certificate.expires_at,
             next_renewal_at: certificate.next_renewal_at,

@@ -8,6 +8,7 @@ use zonecert_domain::name::{InvalidName, NamePolicy, NameSet, NameWish};
 use zonecert_store::certificates::KeyPolicy;
 use zonecert_store::issuing::Environment;
 
+use super::key_choice::KeyChoice;
 use super::naming;
 use crate::faults::Faults;
 use crate::openapi::values;
@@ -47,6 +48,9 @@ pub(super) struct WishBody {
     /// `rotate` where it is absent.
     #[schema(value_type = Option<values::KeyPolicy>)]
     key_policy: Option<String>,
+    /// A private key that is there already, which is then kept at renewals. A new one where it is absent.
+    #[schema(value_type = Option<values::KeyId>)]
+    private_key_id: Option<String>,
     /// `production` where it is absent.
     #[schema(value_type = Option<values::Environment>)]
     environment: Option<String>,
@@ -67,6 +71,10 @@ pub(super) struct Wish {
     pub(super) label: Option<String>,
     pub(super) key_algorithm: KeyAlgorithm,
     pub(super) key_policy: KeyPolicy,
+    /// None where it gets a key of its own.
+    pub(super) private_key: Option<KeyChoice>,
+    /// Algorithm and policy as far as they were given, for a key that is there to be held against.
+    pub(super) given_of_key: (Option<KeyAlgorithm>, Option<KeyPolicy>),
     pub(super) environment: Environment,
     /// Whether it is to be issued now (requirements S0.9, X1).
     pub(super) place_order: bool,
@@ -100,6 +108,8 @@ impl Wish {
                 label: label?,
                 key_algorithm: key_algorithm?.unwrap_or_default(),
                 key_policy: key_policy?.unwrap_or_default(),
+                private_key: body.private_key_id.as_deref().map(KeyChoice::parse),
+                given_of_key: (key_algorithm?, key_policy?),
                 environment: environment?.unwrap_or(Environment::Production),
                 place_order: body.place_order.unwrap_or(true),
             })
@@ -118,7 +128,12 @@ pub(super) fn label(given: Option<&str>) -> Result<Option<String>, FieldError> {
 }
 
 pub(super) fn key_algorithm(given: Option<&str>) -> Result<Option<KeyAlgorithm>, FieldError> {
-    text::choice("/key_algorithm", given, &KeyAlgorithm::ALL, KeyAlgorithm::as_str)
+    algorithm("/key_algorithm", given)
+}
+
+/// `pointer` says where it stands in the body.
+pub(crate) fn algorithm(pointer: &str, given: Option<&str>) -> Result<Option<KeyAlgorithm>, FieldError> {
+    text::choice(pointer, given, &KeyAlgorithm::ALL, KeyAlgorithm::as_str)
 }
 
 pub(super) fn key_policy(given: Option<&str>) -> Result<Option<KeyPolicy>, FieldError> {
@@ -145,7 +160,7 @@ mod tests {
         let least = json!({"zone_id": ZoneId::new(), "domain": "app.example.test"});
         let nulls = json!({
             "zone_id": ZoneId::new(), "domain": "app.example.test", "sans": null, "wildcard": null, "include_base": null,
-            "auto_renew": null, "name": null, "label": null, "key_algorithm": null, "key_policy": null, "environment": null,
+            "auto_renew": null, "name": null, "label": null, "key_algorithm": null, "key_policy": null, "private_key_id": null, "environment": null,
             "place_order": null,
         });
         for body in [least, nulls] {

@@ -28,8 +28,16 @@ const HEADERS: [Known; 9] = [
     Known::always("ETag", "ETag", "^\"", "Names the version; changes only when another version is in use."),
     Known::at_times("Idempotency-Replayed", "^true$", "On an answer that was given before to a request with the same key."),
     Known::always("Location", "Location", "^/", "The path of what was made."),
-    Known::at_times("RateLimit", "^\"(account|address)\";r=[0-9]+;t=[0-9]+$", "How many calls are left, and in how many seconds all are."),
-    Known::at_times("RateLimit-Policy", "^\"(account|address)\";q=[0-9]+;w=[0-9]+$", "How many calls there are, in how many seconds."),
+    Known::at_times(
+        "RateLimit",
+        "^\"(account|address|resource)\";r=[0-9]+;t=[0-9]+$",
+        "How many calls are left, and in how many seconds all are.",
+    ),
+    Known::at_times(
+        "RateLimit-Policy",
+        "^\"(account|address|resource)\";q=[0-9]+;w=[0-9]+$",
+        "How many calls there are, in how many seconds.",
+    ),
     Known {
         name: "Retry-After",
         component: "RetryAfter",
@@ -37,7 +45,12 @@ const HEADERS: [Known; 9] = [
         text: "Seconds after which another try is worth while.",
         always: true,
     },
-    Known::always("WWW-Authenticate", "Challenge", "^Bearer ", "How to authenticate (RFC 6750 §3)."),
+    Known::always(
+        "WWW-Authenticate",
+        "Challenge",
+        "^(Bearer|ApiKey) ",
+        "How to authenticate (RFC 6750 §3); `ApiKey` is the header X-API-Key.",
+    ),
     Known::always("X-Request-Id", "RequestId", "^[A-Za-z0-9._-]{1,64}$", "The name of this request; our logs carry the same."),
 ];
 

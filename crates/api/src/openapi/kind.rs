@@ -41,11 +41,11 @@ impl Kind {
             body: route.operation.request_body.is_some(),
             page: query.iter().any(|parameter| parameter.name == "cursor"),
             query: !query.is_empty(),
-            identifier: route.path.contains('{'),
+            identifier: route.path.contains('{') && !route.access.is_by_api_key(),
             changes: route.method != Method::GET,
             once: others.iter().any(|parameter| parameter.name == "Idempotency-Key"),
             negotiates: route.negotiates(),
-            counted: route.path.starts_with("/api/"),
+            counted: route.path.starts_with("/api/") || route.access.is_by_api_key(),
         }
     }
 
@@ -76,7 +76,7 @@ pub(super) struct Common {
 }
 
 /// Of one status, the codes that clients meet most often come first.
-pub(super) const COMMON: [Common; 17] = [
+pub(super) const COMMON: [Common; 18] = [
     Common {
         name: "BadBody",
         status: 400,
@@ -113,9 +113,16 @@ pub(super) const COMMON: [Common; 17] = [
             `Authorization: Bearer <token>`",
     },
     Common {
+        name: "ApiKeyRefused",
+        status: 401,
+        applies: |kind| kind.access.is_by_api_key(),
+        codes: "`api_key_refused`: No valid API key of what is asked for was sent; send it in the header X-API-Key, of certificate and private key as \
+            <certificate's>.<private key's>",
+    },
+    Common {
         name: "Suspended",
         status: 403,
-        applies: |kind| kind.access == Access::Account,
+        applies: |kind| kind.access == Access::Account || kind.access.is_by_api_key(),
         codes: "`account_suspended`: The account is suspended; write to our support",
     },
     Common {
@@ -180,7 +187,7 @@ pub(super) const COMMON: [Common; 17] = [
     Common {
         name: "Unavailable",
         status: 503,
-        applies: |kind| kind.access.is_of_account() || kind.access == Access::Operator,
+        applies: |kind| kind.access.is_of_account() || kind.access.is_by_api_key() || kind.access == Access::Operator,
         codes: "`database_unavailable`: The service cannot reach its database; try again in a few seconds",
     },
 ];

@@ -20,7 +20,7 @@ pub(super) fn add(paths: &mut Paths) {
         paths.paths.iter().flat_map(|(path, item)| operations(item).filter_map(|operation| next(path, operation))).collect();
     for (path, item) in &mut paths.paths {
         let there: Vec<&Next> = below.iter().filter(|(parent, _)| parent == path).map(|(_, next)| next).collect();
-        let first = format!("/{}/0", path.rsplit('/').next().unwrap_or_default());
+        let first = format!("/{}/0", path.rsplit('/').next().unwrap_or_default().replace('-', "_"));
         for (operation, place) in [(&mut item.post, ""), (&mut item.put, ""), (&mut item.get, first.as_str())] {
             if let Some(operation) = operation {
                 lead(operation, &there, place);
@@ -59,6 +59,10 @@ fn operations(item: &PathItem) -> impl Iterator<Item = &Operation> {
 fn next(path: &str, operation: &Operation) -> Option<(String, Next)> {
     let (parent, rest) = path.rsplit_once("/{")?;
     let (named, _) = rest.split_once('}')?;
+    // What two parameters in a row name is nothing that an answer could tell.
+    if parent.ends_with('}') {
+        return None;
+    }
     let same = parent.split('{').skip(1).filter_map(|part| Some(part.split_once('}')?.0.to_owned())).collect();
     Some((parent.to_owned(), Next { operation_id: operation.operation_id.clone()?, same, named: named.to_owned() }))
 }

@@ -29,6 +29,7 @@ macro_rules! identifiers {
 
 identifiers!(
     AccountId,
+    ApiKeyId,
     AuditEntryId,
     CertificateId,
     InvitationId,
@@ -86,6 +87,8 @@ words! {
     OrderStatus = order::OrderStatus::ALL.map(order::OrderStatus::as_str);
     /// A step that an order has taken, called as in the log.
     OrderStepName = order_history::STEPS;
+    /// How a PKCS#12 file is encrypted.
+    PfxEncryption = zonecert_pki::pfx::Encryption::ALL.map(zonecert_pki::pfx::Encryption::as_str);
     /// What an account pays for, from the smallest to the largest.
     Plan = plan::Plan::ALL.map(plan::Plan::as_str);
     /// A type of DNS records that can be set.

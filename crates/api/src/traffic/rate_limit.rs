@@ -13,6 +13,7 @@ use zonecert_domain::id::{AccountId, TokenId};
 use zonecert_domain::network::Network;
 use zonecert_domain::plan::Plan;
 use zonecert_domain::rate_limit::{Rate, RateLimits};
+use zonecert_store::api_keys::Resource;
 
 use super::bucket::{Buckets, Empty, Level, Quota};
 use crate::problem::Problem;
@@ -34,6 +35,7 @@ pub(crate) struct RateLimiter {
     limits: Option<RateLimits>,
     accounts: Buckets<AccountId>,
     visitors: Buckets<Network>,
+    resources: Buckets<Resource>,
     refused: Buckets<Network>,
     shed: Shed,
     notes: Buckets<TokenId>,
@@ -50,8 +52,9 @@ pub(crate) struct Allowance {
 
 impl RateLimiter {
     pub(crate) fn new(limits: Option<RateLimits>) -> Self {
-        let (accounts, visitors, refused, notes) = (Buckets::new(), Buckets::new(), Buckets::new(), Buckets::new());
-        Self { limits, accounts, visitors, refused, shed: Shed::new(), notes }
+        let (accounts, visitors, resources) = (Buckets::new(), Buckets::new(), Buckets::new());
+        let (refused, notes) = (Buckets::new(), Buckets::new());
+        Self { limits, accounts, visitors, resources, refused, shed: Shed::new(), notes }
     }
 
     /// Before a credential is looked up: 429 if too many from this address were not accepted, or if its account was over its limit a moment ago.
@@ -99,6 +102,28 @@ impl RateLimiter {
                 "Too many requests came from this address; wait as long as Retry-After says",
                 empty.wait,
             )
+        })
+    }
+
+    /// Counts a download with an API key of this certificate or private key, or 429. Each has as many calls as its account has beside them: whoever polls one
+    /// of them too often keeps nobody from another.
+    pub(crate) fn count_download(
+        &self,
+        request: &impl HttpMessage,
+        resource: Resource,
+        plan: Plan,
+        credential: &str,
+        now: Instant,
+    ) -> Result<(), Problem> {
+        let Some(limits) = self.limits else { return Ok(()) };
+        let taken = self.resources.take(resource, limits.of(plan), now);
+        if let Err(empty) = taken {
+            self.shed.add(credential, now + empty.wait, now);
+        }
+        settle(request, "resource", limits.of(plan), taken).map_err(|empty| {
+            let detail =
+                "It is asked for more often than the plan allows; wait as long as Retry-After says, and ask every few minutes at most";
+            Problem::too_many_requests("rate_limited", detail, empty.wait)
         })
     }
 

@@ -1,5 +1,6 @@
 //! The API over HTTP, against a real `PostgreSQL` as the role `zonecert_api`, and a real DNS server where proofs are looked up.
 
+mod api_keys;
 mod audit;
 mod callers;
 mod certificates;
@@ -14,6 +15,7 @@ mod certificates_versions;
 mod cookies;
 mod cors;
 mod download;
+mod downloads;
 mod events;
 mod idempotency;
 mod invitations;
@@ -23,6 +25,7 @@ mod lookups;
 mod mailbox;
 mod operators;
 mod passwords;
+mod pfx;
 mod protocol;
 mod rate_limits;
 mod recognised;

@@ -15,7 +15,7 @@ async fn issued(caller: &Caller<'_>, zone: &str, domain: &str) -> String {
         .execute(&format!(
             "UPDATE issuances SET status = 'succeeded', next_wake_at = NULL, finished_at = now() WHERE certificate_id = '{id}';
              WITH data_key AS (SELECT id FROM data_keys WHERE account_id = '{account}'),
-             key AS (INSERT INTO private_keys (id, account_id, name, algorithm) VALUES (gen_random_uuid(), '{account}', '{domain}', 'rsa2048') RETURNING id),
+             key AS (SELECT private_key_id AS id FROM certificates WHERE id = '{id}'),
              material AS (INSERT INTO key_versions (id, account_id, private_key_id, data_key_id, sealed, public_key_sha256)
                 SELECT gen_random_uuid(), '{account}', key.id, data_key.id, '\\x00', '\\x00' FROM key, data_key RETURNING id)
              INSERT INTO versions (id, account_id, certificate_id, number, source, key_version_id, chain_pem, names, serial, fingerprint_sha256, issuer, subject, not_before, not_after)

@@ -7,4 +7,5 @@ mod csr;
 mod jws;
 mod key;
 mod openssl_command;
+mod pfx;
 mod seal;

@@ -28,6 +28,8 @@ pub struct Change<'a> {
     pub key_algorithm: Option<KeyAlgorithm>,
     /// Whether a renewal brings a new key.
     pub key_policy: Option<KeyPolicy>,
+    /// Whether its API keys may stand in the URL.
+    pub api_key_via_url: Option<bool>,
     /// The names beside the domain, which the next order asks for.
     pub sans: Option<&'a [DnsName]>,
 }
@@ -58,6 +60,7 @@ pub async fn change_certificate(
             change.label.map(|label| certificates::label.eq(label)),
             change.key_algorithm.map(|algorithm| certificates::key_algorithm.eq(algorithm.as_str())),
             change.key_policy.map(|policy| certificates::key_policy.eq(policy.as_str())),
+            change.api_key_via_url.map(|allowed| certificates::api_key_via_url.eq(allowed)),
             certificates::updated_at.eq(diesel::dsl::now),
         ))
         .prepared()

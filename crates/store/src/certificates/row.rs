@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Jsonb, Nullable, Text, Timestamptz};
 use uuid::Uuid;
 use zonecert_domain::certificate::CertificateStatus;
-use zonecert_domain::id::{CertificateId, VersionId, ZoneId};
+use zonecert_domain::id::{CertificateId, KeyId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::DnsName;
 use zonecert_domain::renewal::{AriWindow, RenewalBlock};
@@ -35,6 +35,7 @@ pub(super) struct Row {
     environment: String,
     key_algorithm: String,
     key_policy: String,
+    private_key: (Option<Uuid>, bool),
     auto_renew: bool,
     status: String,
     version: Option<VersionColumns>,
@@ -79,6 +80,7 @@ pub(super) fn query(account: Uuid) -> _ {
             certificates::environment,
             certificates::key_algorithm,
             certificates::key_policy,
+            (certificates::private_key_id, certificates::api_key_via_url),
             certificates::auto_renew,
             certificates::status,
             (
@@ -141,6 +143,8 @@ impl Row {
             key_algorithm: KeyAlgorithm::parse(&self.key_algorithm)
                 .ok_or_else(|| corrupt("certificates.key_algorithm", self.key_algorithm))?,
             key_policy: KeyPolicy::parse(&self.key_policy).ok_or_else(|| corrupt("certificates.key_policy", self.key_policy))?,
+            private_key: self.private_key.0.map(KeyId),
+            api_key_via_url: self.private_key.1,
             auto_renew: self.auto_renew,
             status: CertificateStatus::parse(&self.status).ok_or_else(|| corrupt("certificates.status", self.status))?,
             current_version: self.version.map(read_version),

@@ -38,6 +38,8 @@ async fn left(world: &World, account: AccountId) -> Vec<String> {
         ("email_tokens", "email <> ''"),
         ("mails", "recipient <> ''"),
         ("api_tokens", "revoked_at IS NULL"),
+        ("api_keys", "revoked_at IS NULL"),
+        ("pfx_files", "sealed IS NOT NULL"),
         ("refresh_tokens", "revoked_at IS NULL"),
         ("invitations", "revoked_at IS NULL"),
         ("email_tokens", "used_at IS NULL"),
@@ -62,7 +64,7 @@ async fn nothing_of_an_account_can_be_opened_once_its_time_is_over() {
     // An account with a row in every table; its revocation has come to an end.
     world.database.run("UPDATE revocations SET status = 'succeeded', next_attempt_at = NULL, finished_at = now(); UPDATE accounts SET last_event_number = 1")
         .await;
-    assert_eq!(left(&world, ended).await.len(), 17, "the test has something to end of each kind");
+    assert_eq!(left(&world, ended).await.len(), 19, "the test has something to end of each kind");
     let others: Vec<String> = left(&world, other).await;
     ask(&world, ended, "30 days").await;
     assert_eq!(list(&world).await, [ended]);

@@ -9,7 +9,7 @@ use crate::outcome::{Outcome, attempt};
 use crate::tables;
 
 /// Function, owner, whether it runs as its owner, and who may call it beside the owner.
-const FUNCTIONS: [(&str, &str, bool, &str); 45] = [
+const FUNCTIONS: [(&str, &str, bool, &str); 47] = [
     (
         "enqueue_job(text,jsonb,text,timestamp with time zone,integer)",
         "zonecert_owner",
@@ -18,6 +18,7 @@ const FUNCTIONS: [(&str, &str, bool, &str); 45] = [
     ),
     ("events_notify()", "zonecert_owner", false, ""),
     ("key_versions_stay_destroyed()", "zonecert_owner", false, ""),
+    ("lookup_api_key(bytea)", "zonecert_lookup", true, "zonecert_api"),
     ("lookup_api_token(bytea)", "zonecert_lookup", true, "zonecert_api"),
     ("lookup_ca_budget(text,text,text,interval)", "zonecert_lookup", true, "zonecert_api zonecert_worker"),
     ("lookup_ca_pauses(text,text[],text[])", "zonecert_lookup", true, "zonecert_api zonecert_worker"),
@@ -28,6 +29,7 @@ const FUNCTIONS: [(&str, &str, bool, &str); 45] = [
     ("lookup_user(text)", "zonecert_lookup", true, "zonecert_admin zonecert_api"),
     ("lookup_zone_projection(text)", "zonecert_lookup", true, "zonecert_api"),
     ("orders_keep_request()", "zonecert_owner", false, ""),
+    ("pfx_files_end_with_their_key()", "zonecert_owner", false, ""),
     ("request_projection(text)", "zonecert_owner", true, "zonecert_admin zonecert_api zonecert_worker"),
     ("sealed_under_a_live_key()", "zonecert_owner", false, ""),
     ("sweep_accounts(uuid,integer)", "zonecert_sweep", true, "zonecert_admin"),
@@ -95,6 +97,7 @@ async fn before_the_tenant_is_known_the_api_learns_identifiers_and_the_worker_no
             ("lookup_user", format!("'used@{account}.test'"), "user used"),
             ("lookup_refresh_token", format!("sha256('{account}refresh token')"), "refresh token"),
             ("lookup_api_token", format!("sha256('{account}api token')"), "api token"),
+            ("lookup_api_key", format!("sha256('{account}api key')"), "api key"),
             ("lookup_email_token", format!("sha256('{account}email token')"), "email token"),
             ("lookup_invitation", format!("sha256('{account}invitation')"), "invitation"),
         ] {

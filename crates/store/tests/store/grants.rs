@@ -8,7 +8,7 @@ use crate::database::{Database, Role};
 const ALL: &str = "SELECT INSERT UPDATE DELETE";
 
 /// Table, and what the API and the worker may do to it. A list in parentheses names the only columns.
-const GRANTS: [(&str, &str, &str); 33] = [
+const GRANTS: [(&str, &str, &str); 35] = [
     ("__diesel_schema_migrations", "SELECT", "SELECT"),
     (
         "accounts",
@@ -16,6 +16,7 @@ const GRANTS: [(&str, &str, &str); 33] = [
         "SELECT UPDATE(deleted_at,destroyed_at,last_event_number)",
     ),
     ("acme_accounts", "", ALL),
+    ("api_keys", "SELECT INSERT UPDATE", "SELECT(account_id,revoked_at) UPDATE(revoked_at)"),
     ("api_tokens", "SELECT INSERT UPDATE", "SELECT(account_id,revoked_at) UPDATE(revoked_at)"),
     ("audit_log", "SELECT INSERT", "INSERT"),
     ("authorizations", "SELECT", "SELECT INSERT UPDATE"),
@@ -35,6 +36,7 @@ const GRANTS: [(&str, &str, &str); 33] = [
     ("key_versions", "SELECT INSERT UPDATE(destroyed_at,sealed)", "SELECT INSERT UPDATE"),
     ("mails", "INSERT", "SELECT UPDATE"),
     ("orders", "SELECT", "SELECT INSERT UPDATE"),
+    ("pfx_files", "SELECT INSERT DELETE", "DELETE SELECT(account_id,key_version_id)"),
     ("platform_data_keys", "", ALL),
     ("private_keys", "SELECT INSERT UPDATE", "SELECT INSERT UPDATE"),
     ("refresh_tokens", "SELECT INSERT UPDATE", "SELECT(account_id,revoked_at) UPDATE(revoked_at)"),
@@ -49,7 +51,8 @@ const GRANTS: [(&str, &str, &str); 33] = [
 ];
 
 /// What the owners of the functions may see and do, who have no log-in.
-const FUNCTION_OWNERS: [(&str, &str, &str); 25] = [
+const FUNCTION_OWNERS: [(&str, &str, &str); 26] = [
+    ("zonecert_lookup", "api_keys", "SELECT(account_id,id,key_sha256)"),
     ("zonecert_lookup", "api_tokens", "SELECT(account_id,id,token_sha256)"),
     ("zonecert_lookup", "ca_budget", "SELECT(account_id,at,directory_url,kind,subject)"),
     ("zonecert_lookup", "ca_pauses", "SELECT(directory_url,kind,subject,until)"),
@@ -100,7 +103,7 @@ const OPERATOR: [(&str, &str); 10] = [
 ];
 
 /// What the operator's commands step down to that change keys (docs/adr/0022-rotating-keys.md).
-const KEYS: [(&str, &str); 7] = [
+const KEYS: [(&str, &str); 8] = [
     (
         "acme_accounts",
         "SELECT(data_key_id,id,next_data_key_id,sealed_credentials,sealed_next_credentials) UPDATE(data_key_id,next_data_key_id,sealed_credentials,sealed_next_credentials)",
@@ -110,6 +113,7 @@ const KEYS: [(&str, &str); 7] = [
     ("key_stock", "SELECT(data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),
     ("key_versions", "SELECT(account_id,data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),
     ("mails", "SELECT(account_id,data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),
+    ("pfx_files", "SELECT(account_id,data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),
     ("platform_data_keys", "SELECT INSERT DELETE UPDATE(master_key_id,wrapped)"),
 ];
 

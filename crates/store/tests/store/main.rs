@@ -25,6 +25,7 @@ mod migrations;
 mod orders;
 mod outcome;
 mod people;
+mod pfx_files;
 mod platform_state;
 mod queue_jobs;
 mod renewal_info;

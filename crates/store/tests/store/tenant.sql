@@ -55,3 +55,8 @@ INSERT INTO idempotency_keys (account_id, key, caller, request_sha256, status, b
     VALUES (pg_temp.me(), 'once', 'POST /api/v1/certificates', pg_temp.bytes('request'), 202, '\x7b7d');
 INSERT INTO zone_records (id, account_id, zone_id, name, record_type, ttl_seconds, contents)
     VALUES (pg_temp.id('zone record'), pg_temp.me(), pg_temp.id('zone used'), 'www.used.test', 'A', 300, '{192.0.2.1}');
+INSERT INTO api_keys (id, account_id, certificate_id, private_key_id, created_by, prefix, key_sha256)
+    VALUES (pg_temp.id('api key'), pg_temp.me(), pg_temp.id('certificate used'), NULL, pg_temp.id('user used'), 'zck_test', pg_temp.bytes('api key')),
+        (pg_temp.id('api key of a key'), pg_temp.me(), NULL, pg_temp.id('key used'), pg_temp.id('user used'), 'zck_test', pg_temp.bytes('api key of a key'));
+INSERT INTO pfx_files (id, account_id, version_id, key_version_id, encryption, data_key_id, sealed)
+    VALUES (pg_temp.id('pfx'), pg_temp.me(), pg_temp.id('version used'), pg_temp.id('key version used'), 'aes256', pg_temp.id('data key used'), '\x00');

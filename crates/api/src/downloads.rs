@@ -1,0 +1,308 @@
+//! The download API of LeGo CertHub and of its successor Cert Warden (requirements S1.1 to S1.6, `docs/adr/0024-download-api.md`): files for programs that
+//! hold an API key of just these. Paths, names of files, media types and bytes are those of the originals.
+
+mod face;
+mod file;
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use actix_web::http::header::{self, EntityTag, Header, HeaderName, HeaderValue, VARY, WWW_AUTHENTICATE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use zeroize::Zeroizing;
+use zonecert_domain::id::ApiKeyId;
+use zonecert_pki::pfx::Encryption;
+use zonecert_store::accounts::Account;
+use zonecert_store::api_keys::{self, Resource};
+use zonecert_store::downloads::{self, UsedKey};
+use zonecert_store::{Connection, StoreError};
+
+use crate::app::App;
+use crate::auth::api_key;
+use crate::auth::caller::{self, check_status};
+use crate::certificates::download::{Known, Pem, is_known};
+use crate::clock;
+use crate::pfx::Pfx;
+use crate::problem::Problem;
+use crate::request_id::RequestId;
+use crate::route::{Access, Route};
+use crate::traffic::client_address;
+use face::{CertWardenKind, Face, Kind, LegoKind};
+use file::What;
+
+/// The names that the key's header goes by, in the order in which Cert Warden looks for them.
+const HEADERS: [HeaderName; 2] = [HeaderName::from_static("apikey"), HeaderName::from_static("x-api-key")];
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(__path_of_lego, of_lego, Access::ApiKey),
+        Route::new(__path_of_lego_by_url, of_lego_by_url, Access::ApiKeyInPath),
+        Route::new(__path_of_cert_warden, of_cert_warden, Access::ApiKey),
+        Route::new(__path_of_cert_warden_by_url, of_cert_warden_by_url, Access::ApiKeyInPath),
+    ]
+}
+
+/// A file, as LeGo CertHub hands it out
+///
+/// Always that of the newest version that is valid. `{name}` is that of the certificate, of `privatekeys` that of the private key. With the same `ETag` come
+/// the same bytes.
+#[utoipa::path(
+    get, path = "/legocerthub/api/v1/download/{kind}/{name}", tag = "downloads", operation_id = "downloadAsLego",
+    params(
+        ("kind" = inline(LegoKind), Path, description = "`privatekeys`: the key. `certificates`: leaf and chain. `privatecerts`: key, leaf and chain. \
+            `certrootchains`: the chain without the leaf."),
+        ("name" = String, Path, example = "app.your-domain.com"), Known,
+    ),
+    responses(
+        (status = 200, description = "The file.", body = Pem, content_type = "application/x-pem-file",
+            headers(("ETag" = String), ("Content-Disposition" = String))),
+        (status = 304, description = "The client has it already.", headers(("ETag" = String))),
+        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status"),
+    ),
+)]
+async fn of_lego(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Problem> {
+    answer(&request, &app, Face::Lego, &by_header(&request)).await
+}
+
+/// A file, as LeGo CertHub hands it out to clients that can set no header
+///
+/// Only where `api_key_via_url` is set for the certificate or private key, of both for both. The API key is in no log of ours; whoever stands in between may
+/// write it down.
+#[utoipa::path(
+    get, path = "/legocerthub/api/v1/download/{kind}/{name}/{api_key}", tag = "downloads", operation_id = "downloadAsLegoByUrl",
+    params(
+        ("kind" = inline(LegoKind), Path), ("name" = String, Path, example = "app.your-domain.com"),
+        ("api_key" = String, Path, example = "zck_3q2-7wAAAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk"), Known,
+    ),
+    responses(
+        (status = 200, description = "The file.", body = Pem, content_type = "application/x-pem-file",
+            headers(("ETag" = String), ("Content-Disposition" = String))),
+        (status = 304, description = "The client has it already.", headers(("ETag" = String))),
+        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status"),
+    ),
+)]
+async fn of_lego_by_url(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Problem> {
+    answer(&request, &app, Face::Lego, &by_url(&request)).await
+}
+
+/// A file, as Cert Warden hands it out
+///
+/// As for LeGo CertHub, with more kinds. The password of a `pfx` is the API key of the private key; `?3des` has it encrypted for old readers.
+#[utoipa::path(
+    get, path = "/certwarden/api/v1/download/{kind}/{name}", tag = "downloads", operation_id = "downloadAsCertWarden",
+    params(
+        ("kind" = inline(CertWardenKind), Path, description = "`privatekeys`: the key. `certificates`: leaf and chain. `privatecerts`: key and leaf. \
+            `privatecertchains`: key, leaf and chain. `certrootchains`: the chain without the leaf. `pfx`: all of it in PKCS#12."),
+        ("name" = String, Path, example = "app.your-domain.com"), Known,
+    ),
+    responses(
+        (status = 200, description = "The file.", content((Pem = "application/x-pem-file"), (Pfx = "application/x-pkcs12")),
+            headers(("ETag" = String), ("Content-Disposition" = String))),
+        (status = 304, description = "The client has it already.", headers(("ETag" = String))),
+        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status"),
+    ),
+)]
+async fn of_cert_warden(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Problem> {
+    answer(&request, &app, Face::CertWarden, &by_header(&request)).await
+}
+
+/// A file, as Cert Warden hands it out to clients that can set no header
+///
+/// Only where `api_key_via_url` is set for the certificate or private key, of both for both. The API key is in no log of ours; whoever stands in between may
+/// write it down.
+#[utoipa::path(
+    get, path = "/certwarden/api/v1/download/{kind}/{name}/{api_key}", tag = "downloads", operation_id = "downloadAsCertWardenByUrl",
+    params(
+        ("kind" = inline(CertWardenKind), Path), ("name" = String, Path, example = "app.your-domain.com"),
+        ("api_key" = String, Path, example = "zck_3q2-7wAAAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk"), Known,
+    ),
+    responses(
+        (status = 200, description = "The file.", content((Pem = "application/x-pem-file"), (Pfx = "application/x-pkcs12")),
+            headers(("ETag" = String), ("Content-Disposition" = String))),
+        (status = 304, description = "The client has it already.", headers(("ETag" = String))),
+        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status"),
+    ),
+)]
+async fn of_cert_warden_by_url(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Problem> {
+    answer(&request, &app, Face::CertWarden, &by_url(&request)).await
+}
+
+/// What was given for an API key, or for two with a dot between them; nothing at all is an empty text.
+struct Given {
+    text: Zeroizing<String>,
+    via_url: bool,
+}
+
+fn by_header(request: &HttpRequest) -> Given {
+    let header = HEADERS.iter().find_map(|name| request.headers().get(name).filter(|value| !value.is_empty()));
+    let text = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Given { text: Zeroizing::new(text.trim().to_owned()), via_url: false }
+}
+
+fn by_url(request: &HttpRequest) -> Given {
+    let text = request.match_info().get("api_key").unwrap_or_default();
+    Given { text: Zeroizing::new(text.to_owned()), via_url: true }
+}
+
+impl Given {
+    /// The API keys of certificate and private key; there is no second one where there is not exactly one dot.
+    fn both(&self) -> (&str, &str) {
+        match self.text.split_once('.') {
+            Some((certificate, key)) if !key.contains('.') => (certificate, key),
+            _ => (&self.text, ""),
+        }
+    }
+}
+
+/// What the API keys open.
+struct Opened {
+    account: Account,
+    resource: Resource,
+    /// Those that were used: one, or two.
+    keys: Vec<UsedKey>,
+    /// None where nothing is valid.
+    what: Option<What>,
+}
+
+/// Where anything is wrong the answer is the same, and takes as long: each request is one question to the database (requirements S1.6).
+async fn answer(request: &HttpRequest, app: &App, face: Face, given: &Given) -> Result<HttpResponse, Problem> {
+    let kind = request.match_info().get("kind").and_then(|kind| face.kind(kind)).ok_or_else(Problem::not_found)?;
+    let name = request.match_info().get("name").filter(|name| is_name(name)).unwrap_or_default();
+    let (address, now) = (client_address::of(request, &app.settings.traffic), Instant::now());
+    app.rate_limiter.admit(address, &given.text, now)?;
+    let opened = open(app, kind, name, given, encryption(request)).await?;
+    let allowed = opened.filter(|opened| !given.via_url || opened.keys.iter().all(|key| key.via_url));
+    let Some(opened) = allowed else {
+        app.rate_limiter.count_refused(address, now);
+        return Err(refused());
+    };
+    tracing::Span::current().record("account", tracing::field::display(opened.account.id));
+    app.rate_limiter.count_download(request, opened.resource, opened.account.plan, &given.text, now)?;
+    check_status(opened.account.status, caller::Access::Read)?;
+    note_use(app, &opened).await?;
+    let Some(what) = &opened.what else {
+        let detail = "There is no valid version yet, or none any more; look at the certificate's status";
+        return Err(Problem::absent("nothing_to_download", detail));
+    };
+    let tag = EntityTag::new_strong(what.tag());
+    let known = header::IfNoneMatch::parse(request).unwrap_or(header::IfNoneMatch::Items(Vec::new()));
+    if is_known(&known, &tag) {
+        return Ok(HttpResponse::NotModified().insert_header(header::ETag(tag)).insert_header((VARY, VARIES)).finish());
+    }
+    let used: Vec<ApiKeyId> = opened.keys.iter().map(|key| key.id).collect();
+    let file = what.read(app, opened.account.id, opened.resource, &used, name, &RequestId::of(request)).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header(header::ETag(tag))
+        .insert_header((VARY, VARIES))
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(what.media_type())))
+        // A name that was found is one of ours, and those are safe in a header.
+        .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}{}\"", what.file_ending())))
+        .body(file))
+}
+
+const VARIES: &str = "Apikey, X-Api-Key";
+
+async fn open(app: &App, kind: Kind, name: &str, given: &Given, encryption: Encryption) -> Result<Option<Opened>, Problem> {
+    if kind == Kind::PrivateKey {
+        let found = downloads::find_private_key(&app.store, name, &api_key::sha256(&given.text)).await?;
+        return Ok(found.map(|found| Opened {
+            resource: found.resource(),
+            account: found.account,
+            keys: vec![found.key],
+            what: found.material.map(What::PrivateKey),
+        }));
+    }
+    let (certificate_key, private_key) = if kind.holds_key() { given.both() } else { (given.text.as_str(), "") };
+    let (first, second) = (api_key::sha256(certificate_key), api_key::sha256(private_key));
+    let Some(found) = downloads::find_certificate(&app.store, name, &first, &second).await? else { return Ok(None) };
+    let resource = found.resource();
+    let (mut keys, mut of_key) = (vec![found.key], None);
+    if kind.holds_key() {
+        // Without the private key's own, the certificate's opens nothing.
+        let Some(second) = found.private_key else { return Ok(None) };
+        keys.push(second);
+        of_key = Some((second.id, Zeroizing::new(private_key.to_owned())));
+    }
+    let what = found.version.map(|(version, key_version)| What::of(kind, version, key_version, of_key, encryption));
+    Ok(Some(Opened { account: found.account, resource, keys, what }))
+}
+
+/// Whether anything of ours can have this name. What cannot is looked for as well, as the empty name, which nothing has.
+fn is_name(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// `?3des`, with or without a value. Whatever else stands in the query means nothing, as in the original.
+fn encryption(request: &HttpRequest) -> Encryption {
+    let named = |pair: &str| pair.split('=').next() == Some("3des");
+    if request.query_string().split('&').any(named) { Encryption::TripleDes } else { Encryption::Aes256 }
+}
+
+/// To the minute, and so mostly nothing is written.
+async fn note_use(app: &App, opened: &Opened) -> Result<(), Problem> {
+    let (now, account) = (clock::now(), opened.account.id);
+    let due: Vec<ApiKeyId> = opened.keys.iter().filter(|key| api_keys::is_use_due(key.last_used_at, now)).map(|key| key.id).collect();
+    if !due.is_empty() {
+        let mark = async |conn: &mut Connection| api_keys::mark_used(conn, account, &due, now).await;
+        app.store.tenant::<_, StoreError, _>(account, mark).await?;
+    }
+    Ok(())
+}
+
+/// Whatever is wrong: no key, another's, a retired one, the two swapped, one in the URL where that is not allowed, or a name that there is not.
+fn refused() -> Problem {
+    let detail = "No valid API key of what is asked for was sent; send it in the header X-API-Key, of certificate and private key as \
+                  <certificate's>.<private key's>";
+    Problem::unauthorized("api_key_refused", detail).with_header(WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey realm=\"zonecert\""))
+}
+
+/// How a path is shown in a problem: of the download API without name and key, so that no answer tells one name from another, and nobody who keeps an answer
+/// keeps a key.
+pub(crate) fn shown(path: &str) -> Cow<'_, str> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    match parts.as_slice() {
+        ["legocerthub" | "certwarden", ..] => format!("/{}", parts[..parts.len().min(5)].join("/")).into(),
+        _ => path.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::ResponseError;
+    use actix_web::http::StatusCode;
+
+    use super::*;
+
+    fn given(text: &str) -> Given {
+        Given { text: Zeroizing::new(text.to_owned()), via_url: false }
+    }
+
+    #[test]
+    fn two_keys_have_exactly_one_dot_between_them() {
+        assert_eq!(given("a.b").both(), ("a", "b"));
+        assert_eq!(given("a.").both(), ("a", ""));
+        assert_eq!(given("a").both(), ("a", ""));
+        assert_eq!(given("a.b.c").both(), ("a.b.c", ""));
+        assert_eq!(given("").both(), ("", ""));
+    }
+
+    #[test]
+    fn neither_name_nor_key_is_shown_however_the_path_is_written() {
+        for path in [
+            "/certwarden/api/v1/download/pfx/app/zck_secret",
+            "//certwarden//api/v1/download/pfx//app/zck_secret/",
+            "/certwarden/api/v1/download/pfx/app",
+            "/certwarden/api/v1/download/pfx/app/a/b/c",
+        ] {
+            assert_eq!(shown(path), "/certwarden/api/v1/download/pfx");
+        }
+        assert_eq!(shown("/api/v1/zones/"), "/api/v1/zones/");
+    }
+
+    #[test]
+    fn a_refusal_is_a_401_that_says_how_to_authenticate() {
+        assert_eq!(refused().status_code(), StatusCode::UNAUTHORIZED);
+        let answer = refused().render(None);
+        assert_eq!(answer.headers().get(WWW_AUTHENTICATE).unwrap(), "ApiKey realm=\"zonecert\"");
+    }
+}
