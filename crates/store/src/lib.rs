@@ -14,6 +14,7 @@ pub mod certificates;
 pub mod challenge_records;
 pub mod checks;
 pub mod data_keys;
+pub mod deployments;
 pub mod email_tokens;
 pub mod ended_accounts;
 pub mod error;

@@ -9,6 +9,9 @@ use zonecert_tests::{Account, System, Zone};
 use super::described::{Described, Request};
 use super::{text, token_of};
 
+/// A server that has reported.
+const TARGET: &str = "web1";
+
 /// What an account has: an identifier of each kind, by its prefix.
 pub(crate) struct Things {
     ids: BTreeMap<&'static str, String>,
@@ -30,7 +33,9 @@ impl Things {
         system.confirm_email(&account.email).await.unwrap();
         let guest = json!({"email": format!("{}@customers.test", unique_label()), "role": "viewer"});
         let invitation = api.expect(201, Request::post("/api/v1/invitations").by(owner).json(guest)).await;
-        account.becomes(&certificate, "issued").await.unwrap();
+        let issued = account.becomes(&certificate, "issued").await.unwrap();
+        let report = Request::put(format!("/api/v1/certificates/{certificate}/deployments/{TARGET}")).by(owner);
+        api.expect(200, report.json(json!({"served_sha256": issued["current_version"]["fingerprint_sha256"]}))).await;
         let ids = [
             ("acct", text(&me["account"]["id"])),
             ("cert", certificate),
@@ -38,6 +43,7 @@ impl Things {
             ("rrset", text(&record_set["id"])),
             ("tok", text(&token["id"])),
             ("user", text(&me["user"]["id"])),
+            ("ver", text(&issued["current_version"]["id"])),
             ("zone", zone.id.clone()),
         ];
         Self { ids: ids.into_iter().collect(), zone }
@@ -58,6 +64,7 @@ impl Things {
         match (name, prefix) {
             (_, Some(prefix)) => self.id(prefix).to_owned(),
             ("plan", None) => "plus".to_owned(),
+            ("target", None) => TARGET.to_owned(),
             (other, None) => panic!("say in things.rs what stands for {{{other}}} in a path"),
         }
     }
