@@ -164,18 +164,8 @@ fn of(account: AccountId, certificate: CertificateId) -> _ {
 }
 
 /// The columns of a table's row, and its age in seconds.
-type Row = (
-    String,
-    Option<String>,
-    Option<String>,
-    Option<Uuid>,
-    Option<String>,
-    Option<String>,
-    String,
-    DateTime<Utc>,
-    DateTime<Utc>,
-    f64,
-);
+type Row =
+    (String, Option<String>, Option<String>, Option<Uuid>, Option<String>, Option<String>, String, DateTime<Utc>, DateTime<Utc>, f64);
 
 #[diesel::dsl::auto_type]
 fn columns() -> _ {

@@ -22,7 +22,7 @@ use crate::openapi::values;
 use crate::problem::Problem;
 use crate::request::Id;
 
-/// What a server calls itself: a parameter of paths.
+/// What the server calls itself.
 #[derive(ToSchema)]
 #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}$", example = "web1.your-domain.com")]
 #[expect(dead_code, reason = "describes what is read from the path")]

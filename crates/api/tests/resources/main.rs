@@ -12,6 +12,7 @@ mod certificates_renew;
 mod certificates_revoke;
 mod cookies;
 mod cors;
+mod deployments;
 mod download;
 mod events;
 mod idempotency;

@@ -89,7 +89,11 @@ fn fingerprint(pointer: &str, given: Option<String>) -> Result<Option<String>, F
 
 /// The same for what is no version at all and for one of another certificate.
 fn no_version() -> FieldError {
-    FieldError::new("/installed_version_id", "version_unknown", "The certificate has no such version; give what the ETag of a download says")
+    FieldError::new(
+        "/installed_version_id",
+        "version_unknown",
+        "The certificate has no such version; give what the ETag of a download says",
+    )
 }
 
 /// Report what a server does with the certificate
@@ -189,9 +193,7 @@ async fn tell(
     let does = if now.served_sha256.is_some() { "serves" } else { "has installed" };
     let (level, event, message) = match (now.state_then, error) {
         (DeploymentState::Serving, _) => (Level::Info, "deployment_serving", format!("{target} {does} the version in use")),
-        (DeploymentState::Stale, _) => {
-            (Level::Warning, "deployment_stale", format!("{target} {does} another version than the one in use"))
-        }
+        (DeploymentState::Stale, _) => (Level::Warning, "deployment_stale", format!("{target} {does} another version than the one in use")),
         (DeploymentState::Unknown, Some(error)) => {
             (Level::Warning, "deployment_unknown", format!("It is not known what {target} serves: {error}"))
         }
