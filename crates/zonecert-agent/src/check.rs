@@ -60,9 +60,10 @@ async fn look(api: &Api, wanted: &Wanted) -> Vec<Fault> {
                 Some(version) => {
                     println!("  version in use: {}, until {}", version.id, version.not_after.to_rfc3339());
                     let is_there = installed.as_ref().filter(|state| state.version() == version.id && state.is_whole(wanted));
-                    match is_there {
-                        Some(_) => println!("  it is installed in {}", wanted.directory.display()),
-                        None => say_what_would_be_done(wanted),
+                    if is_there.is_some() {
+                        println!("  it is installed in {}", wanted.directory.display());
+                    } else {
+                        say_what_would_be_done(wanted);
                     }
                 }
             }
@@ -85,7 +86,7 @@ async fn look(api: &Api, wanted: &Wanted) -> Vec<Fault> {
     if let Some(target) = &wanted.probe {
         match probe::served(target).await {
             Ok(served) if installed.is_some_and(|state| state.leaf_sha256 == served) => {
-                println!("  {} shows what is installed", target.address)
+                println!("  {} shows what is installed", target.address);
             }
             Ok(served) => println!("  {} shows another certificate, with the SHA-256 {served}", target.address),
             Err(error) => faults.push(Fault::new(format!("{error:#}"))),

@@ -158,7 +158,7 @@ impl Config {
     /// Whether others than its owner may read the file of the token.
     pub(crate) fn token_is_open(&self) -> bool {
         let mode = self.token_file.as_ref().and_then(|file| std::fs::metadata(file).ok()).map(|found| found.permissions().mode());
-        mode.is_some_and(|mode| mode & 0o007 != 0)
+        mode.is_some_and(is_open)
     }
 }
 
@@ -232,7 +232,7 @@ impl WrittenProbe {
 }
 
 fn files(named: &[(Part, Option<String>)], mode: u32, key_mode: u32) -> Result<Vec<WantedFile>> {
-    ensure!(key_mode & 0o007 == 0, "key_mode would have everybody read the private key; take 0600, or 0640 with a group");
+    ensure!(!is_open(key_mode), "key_mode would have everybody read the private key; take 0600, or 0640 with a group");
     let mut files: Vec<WantedFile> = Vec::new();
     for (part, name) in named {
         let Some(name) = name else { continue };
@@ -243,6 +243,11 @@ fn files(named: &[(Part, Option<String>)], mode: u32, key_mode: u32) -> Result<V
     }
     ensure!(!files.is_empty(), "no file is wanted; name some of fullchain, cert, chain, key and combined");
     Ok(files)
+}
+
+/// Whether others than owner and group may read, write or enter.
+fn is_open(mode: u32) -> bool {
+    mode & 0o007 != 0
 }
 
 fn mode(field: &str, given: Option<&str>, default: u32) -> Result<u32> {

@@ -33,10 +33,8 @@ pub(crate) async fn served(target: &Target) -> Result<String> {
         let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).context("no certificate was shown")?;
         Ok(sha256_hex(leaf))
     };
-    let found = match tokio::time::timeout(WITHIN, look).await {
-        Ok(found) => found,
-        Err(_) => Err(anyhow::anyhow!("no answer within {} s", WITHIN.as_secs())),
-    };
+    let found = tokio::time::timeout(WITHIN, look).await;
+    let found = found.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {} s", WITHIN.as_secs())));
     found.with_context(|| format!("the service at {} cannot be looked at", target.address))
 }
 

@@ -11,10 +11,8 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// The pause after a round. `failures` is how many in a row have failed, `luck` a random number from 0 to 1, so that a thousand servers do not ask in the
 /// same second. `Retry-After` is kept to.
 pub(crate) fn pause_after(interval: Duration, failures: u32, retry_after: Option<Duration>, luck: f64) -> Duration {
-    let base = match failures {
-        0 => interval,
-        _ => FIRST_RETRY.saturating_mul(2_u32.saturating_pow(failures - 1)).min(interval),
-    };
+    let backoff = |failures: u32| FIRST_RETRY.saturating_mul(2_u32.saturating_pow(failures - 1)).min(interval);
+    let base = if failures == 0 { interval } else { backoff(failures) };
     let spread = base.mul_f64(0.9 + 0.2 * luck);
     spread.max(retry_after.unwrap_or_default().min(LONGEST))
 }

@@ -38,15 +38,15 @@ pub(crate) async fn once(config: &Config) -> Ended {
 /// Looks at every certificate again and again, until SIGTERM or Ctrl-C. A round that has begun is brought to its end.
 pub(crate) async fn go_on(config: &Config) -> Ended {
     let (api, mut watched) = begin(config)?;
-    let mut stop = stop_signals().map_err(|error| (Exit::Trouble, error.into()))?;
+    let [mut terminate, mut interrupt] = stop_signals().map_err(|error| (Exit::Trouble, error.into()))?;
     tracing::info!(certificates = watched.len(), interval_seconds = config.interval.as_secs(), "started");
     loop {
         let Some(next) = watched.iter_mut().min_by_key(|one| one.due) else { return Ok(Exit::Well) };
         let wait = next.due.saturating_duration_since(Instant::now());
         tokio::select! {
             biased;
-            _ = stop[0].recv() => break,
-            _ = stop[1].recv() => break,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
             () = pause(wait) => {}
         }
         let outcome = round::run(&api, next.wanted, &mut next.directory).await;

@@ -138,7 +138,7 @@ fn check_files(host: &Host, root: &Path, certificate: &Value) -> Result<()> {
         let digits: String = fingerprint.split('=').nth(1).context("a fingerprint")?.trim().replace(':', "").to_lowercase();
         ensure!(certificate["current_version"]["fingerprint_sha256"] == digits.as_str(), "{holds_leaf}: {certificate}");
     }
-    ensure!(names_of(&std::fs::read_to_string(&leaf)?)? == [host.server_name.clone()]);
+    ensure!(names_of(&std::fs::read_to_string(&leaf)?)? == std::slice::from_ref(&host.server_name));
     Ok(())
 }
 

@@ -18,7 +18,7 @@ fn the_example_is_a_configuration_and_its_defaults_are_careful() {
     let modes: Vec<(Part, u32)> = certificate.files.iter().map(|file| (file.part, file.mode)).collect();
     assert_eq!(modes, [(Part::Fullchain, 0o644), (Part::Key, 0o600)]);
     assert_eq!(certificate.reload, ["systemctl", "reload", "nginx"]);
-    assert_eq!(certificate.reload_within, Duration::from_secs(60));
+    assert_eq!(certificate.reload_within, Duration::from_mins(1));
     assert!(certificate.probe.is_some());
     // What is commented out is allowed as well.
     let uncommented: String =

@@ -184,11 +184,11 @@ fn whoever_died_before_the_switch_was_written_down_installs_and_reloads_again() 
 
 #[test]
 fn what_the_agent_has_not_made_is_left_alone() {
-    let authority = Authority::new();
-    let issued = authority.issue(1);
-    for make in [&|path: &Path| fs::write(path, "mine").unwrap() as (), &|path: &Path| symlink("/etc/hostname", path).unwrap()]
-        as [&dyn Fn(&Path); 2]
-    {
+    let issued = Authority::new().issue(1);
+    let file = |path: &Path| fs::write(path, "mine").unwrap();
+    let link = |path: &Path| symlink("/etc/passwd", path).unwrap();
+    let makes: [&dyn Fn(&Path); 2] = [&file, &link];
+    for make in makes {
         let dir = tempfile::tempdir().unwrap();
         let wanted = wanted(dir.path());
         make(&dir.path().join("cert.pem"));
