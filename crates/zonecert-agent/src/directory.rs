@@ -71,9 +71,9 @@ impl State {
         data.is_ok_and(|data| data == Path::new(&self.data)) && self.layout == layout(wanted) && self.files_are_whole(wanted).is_some()
     }
 
-    /// Every file leads through the link; the leaf is the one that is remembered, and the key is the leaf's.
+    /// Every file leads through the link; the leaf is the one that is remembered, and the key is the leaf's, in each of them.
     fn files_are_whole(&self, wanted: &Wanted) -> Option<()> {
-        let (mut leaf, mut key) = (None, None);
+        let (mut leaf, mut keys) = (None, Vec::new());
         for file in &wanted.files {
             let path = wanted.directory.join(&file.name);
             (fs::read_link(&path).ok()? == through_data(&file.name)).then_some(())?;
@@ -84,12 +84,12 @@ impl State {
                 leaf = Some(found);
             }
             if file.part.holds_key() {
-                key = Some(text);
+                keys.push(text);
             }
         }
-        match (leaf, key) {
-            (Some(leaf), Some(key)) => check_key(&leaf, &key).ok(),
-            _ => Some(()),
+        match leaf {
+            Some(leaf) => keys.iter().all(|key| check_key(&leaf, key).is_ok()).then_some(()),
+            None => Some(()),
         }
     }
 }

@@ -50,8 +50,8 @@ impl Host {
     }
 
     /// Runs the agent to its end. Nothing that it prints has a secret in it.
-    fn run(&self, arguments: &[&str], code: i32) -> Result<String> {
-        let Output { status, stdout, stderr } = self.command(arguments)?.output()?;
+    async fn run(&self, arguments: &[&str], code: i32) -> Result<String> {
+        let Output { status, stdout, stderr } = tokio::process::Command::from(self.command(arguments)?).output().await?;
         let said = format!("{}{}", String::from_utf8(stdout)?, String::from_utf8(stderr)?);
         ensure!(status.code() == Some(code), "{arguments:?} ended with {status}, not with {code}: {said}");
         ensure!(!said.contains("PRIVATE KEY") && !said.contains(&self.token), "a secret is printed: {said}");
@@ -160,22 +160,22 @@ async fn a_renewed_certificate_reaches_the_server_and_the_api_knows_what_is_real
     let reloads = || std::fs::read_to_string(host.dir.path().join("reloads")).unwrap_or_default().lines().count();
 
     host.configure(false, &reload)?;
-    let would = host.run(&["check"], 0)?;
+    let would = host.run(&["check"], 0).await?;
     ensure!(would.contains("key.pem (key), mode 0600") && would.contains("would run sh") && !host.files().exists(), "{would}");
-    host.run(&["--once"], 0)?;
+    host.run(&["--once"], 0).await?;
     check_files(&host, &root, &first)?;
     ensure!(reloads() == 1);
     let installed = deployed(&account, &id).await?;
     ensure!(installed["target"] == "web1" && installed["state"] == "serving", "{installed}");
-    let nothing_new = host.run(&["--once"], 0)?;
+    let nothing_new = host.run(&["--once"], 0).await?;
     ensure!(nothing_new.contains("nothing new") && reloads() == 1, "{nothing_new}");
 
     host.configure(true, &reload)?;
-    let closed = host.run(&["--once"], 1)?;
+    let closed = host.run(&["--once"], 1).await?;
     ensure!(closed.contains("cannot be looked at: no connection"), "{closed}");
     ensure!(deployed(&account, &id).await?["state"] == "unknown");
     let service = host.serve().await?;
-    host.run(&["--once"], 0)?;
+    host.run(&["--once"], 0).await?;
     ensure!(deployed(&account, &id).await?["state"] == "serving");
 
     // The service has not been told: it goes on with what it has read.
@@ -183,7 +183,7 @@ async fn a_renewed_certificate_reaches_the_server_and_the_api_knows_what_is_real
     let renewed = account.becomes(&id, "issued").await?;
     ensure!(renewed["current_version"]["id"] != first["current_version"]["id"], "{renewed}");
     ensure!(deployed(&account, &id).await?["state"] == "stale");
-    let stale = host.run(&["--once"], 1)?;
+    let stale = host.run(&["--once"], 1).await?;
     ensure!(stale.contains("shows another certificate than the one that is installed"), "{stale}");
     check_files(&host, &root, &renewed)?;
     ensure!(reloads() == 2);
@@ -193,9 +193,9 @@ async fn a_renewed_certificate_reaches_the_server_and_the_api_knows_what_is_real
 
     drop(service);
     let _service = host.serve().await?;
-    host.run(&["--once"], 0)?;
+    host.run(&["--once"], 0).await?;
     ensure!(deployed(&account, &id).await?["state"] == "serving" && reloads() == 2);
-    let checked = host.run(&["check"], 0)?;
+    let checked = host.run(&["check"], 0).await?;
     ensure!(checked.contains("it is installed in") && checked.contains("shows what is installed"), "{checked}");
     let log: Vec<String> = account.log(&id).await?.iter().map(|entry| entry["event"].as_str().unwrap_or_default().to_owned()).collect();
     let told: Vec<&String> = log.iter().filter(|event| event.starts_with("deployment_")).collect();
@@ -216,7 +216,10 @@ async fn an_agent_that_goes_on_works_alone_and_ends_when_it_is_told_to() -> Resu
     let mut running = host.command(&[])?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let is_told = async || Ok(deployed(&account, &id).await?.is_object().then_some(()));
     let told = wait::until("the agent has reported", PATIENCE, is_told).await;
-    let second = told.and_then(|()| host.run(&["--once"], 3));
+    let second = match told {
+        Ok(()) => host.run(&["--once"], 3).await,
+        Err(error) => Err(error),
+    };
     let stopped = Command::new("sh").args(["-c", &format!("kill -TERM {}", running.id())]).status()?;
     let status = running.wait()?;
     let second = second?;
@@ -225,11 +228,11 @@ async fn an_agent_that_goes_on_works_alone_and_ends_when_it_is_told_to() -> Resu
 
     // Whatever is wrong with the command line or the configuration is told by its own exit code.
     std::fs::write(host.dir.path().join("agent.toml"), "api_url = 1")?;
-    host.run(&["--once"], 2)?;
-    host.run(&["--twice"], 2)?;
+    host.run(&["--once"], 2).await?;
+    host.run(&["--twice"], 2).await?;
     let nobody = Host { token: "zc_nonsense".to_owned(), ..host };
     nobody.configure(false, "true")?;
-    let refused = nobody.run(&["--once"], 1)?;
+    let refused = nobody.run(&["--once"], 1).await?;
     ensure!(refused.contains("401: credential_invalid") && refused.contains("deployments:write"), "{refused}");
     Ok(())
 }
