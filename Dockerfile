@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The one binary, in an image that holds little else. Build it with BuildKit: docker build --tag zonecert .
+# The service's one binary, in an image that holds little else. Build it with BuildKit: docker build --tag zonecert .
 
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /src

@@ -4,6 +4,7 @@
 mod change;
 mod create;
 mod delete;
+mod deployments;
 pub(crate) mod download;
 mod finding;
 mod key_choice;
@@ -30,6 +31,7 @@ use crate::route::{Access, Route};
 pub(crate) fn routes() -> Vec<Route> {
     let reads = Access::Scopes(&[Scope::CertificatesRead]);
     let changes = Access::Scopes(&[Scope::CertificatesWrite]);
+    let reports = Access::Scopes(&[Scope::DeploymentsWrite]);
     vec![
         Route::new(list::__path_list, list::list, reads),
         Route::new(create::__path_create, create::create, changes),
@@ -40,6 +42,9 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(renew::__path_renew, renew::renew, changes),
         Route::new(revoke::__path_revoke, revoke::revoke, changes),
         Route::new(logs::__path_list, logs::list, reads),
+        Route::new(deployments::__path_list, deployments::list, reads),
+        Route::new(deployments::report::__path_put, deployments::report::put, reports),
+        Route::new(deployments::__path_delete, deployments::delete, reports),
         Route::new(download::__path_json, download::json, Access::Scopes(&[Scope::CertificatesRead, Scope::KeysRead])),
         Route::new(download::__path_pem, download::pem, reads),
         Route::new(download::__path_chain, download::chain, reads),

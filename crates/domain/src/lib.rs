@@ -6,6 +6,7 @@
 pub mod ca_limits;
 pub mod certificate;
 pub mod delegation;
+pub mod deployment;
 pub mod email;
 pub mod failure;
 pub mod id;

@@ -12,6 +12,9 @@ pub enum Scope {
     /// Request, change, renew, revoke and delete certificates.
     #[serde(rename = "certificates:write")]
     CertificatesWrite,
+    /// Report which version of a certificate a server uses, and nothing else.
+    #[serde(rename = "deployments:write")]
+    DeploymentsWrite,
     /// Download private keys.
     #[serde(rename = "keys:read")]
     KeysRead,
@@ -28,14 +31,22 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope, in the order in which sets list them.
-    pub const ALL: [Self; 6] =
-        [Self::CertificatesRead, Self::CertificatesWrite, Self::KeysRead, Self::ZonesRead, Self::ZonesWrite, Self::AccountAdmin];
+    pub const ALL: [Self; 7] = [
+        Self::CertificatesRead,
+        Self::CertificatesWrite,
+        Self::DeploymentsWrite,
+        Self::KeysRead,
+        Self::ZonesRead,
+        Self::ZonesWrite,
+        Self::AccountAdmin,
+    ];
 
     /// The name in the API and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CertificatesRead => "certificates:read",
             Self::CertificatesWrite => "certificates:write",
+            Self::DeploymentsWrite => "deployments:write",
             Self::KeysRead => "keys:read",
             Self::ZonesRead => "zones:read",
             Self::ZonesWrite => "zones:write",

@@ -11,6 +11,7 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use zonecert_domain::certificate::CertificateStatus;
+use zonecert_domain::deployment::DeploymentState;
 use zonecert_domain::id::{AccountId, CertificateId, KeyId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::{DnsName, NameSet};
@@ -94,6 +95,8 @@ pub struct Certificate {
     pub status: CertificateStatus,
     /// The version in use, whether still valid or not.
     pub current_version: Option<CurrentVersion>,
+    /// What each target that reports does with it, by name.
+    pub deployed: Vec<Deployed>,
     /// The latest wish to have the version in use revoked.
     pub revocation: Option<RequestedRevocation>,
     /// Whether the version in use was not revoked and is not past its end, by the database's clock when this was read.
@@ -135,6 +138,17 @@ pub struct CurrentVersion {
     pub not_after: DateTime<Utc>,
     /// The DNS names in it, which need not be those that the certificate is to have from its next version on.
     pub names: Vec<String>,
+}
+
+/// What a target does with a certificate.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    /// What the server calls itself.
+    pub target: String,
+    /// What follows from its last report, at the time of reading.
+    pub state: DeploymentState,
+    /// When that came.
+    pub reported_at: DateTime<Utc>,
 }
 
 /// A wish to have a version revoked at its CA.

@@ -15,6 +15,7 @@ pub mod certificates;
 pub mod challenge_records;
 pub mod checks;
 pub mod data_keys;
+pub mod deployments;
 pub mod downloads;
 pub mod email_tokens;
 pub mod ended_accounts;

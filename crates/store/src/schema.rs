@@ -195,6 +195,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    deployments (account_id, certificate_id, target) {
+        account_id -> Uuid,
+        certificate_id -> Uuid,
+        target -> Text,
+        served_sha256 -> Nullable<Text>,
+        installed_sha256 -> Nullable<Text>,
+        installed_version_id -> Nullable<Uuid>,
+        agent_version -> Nullable<Text>,
+        error -> Nullable<Text>,
+        state -> Text,
+        created_at -> Timestamptz,
+        reported_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     email_tokens (id) {
         id -> Uuid,
         account_id -> Uuid,
@@ -540,6 +556,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     certificates,
     challenge_records,
     data_keys,
+    deployments,
     email_tokens,
     events,
     idempotency_keys,

@@ -30,7 +30,8 @@ const EXAMPLES: u32 = 10;
 /// A run that takes longer hangs.
 const PATIENCE: Duration = Duration::from_mins(30);
 
-const SCOPES: [&str; 6] = ["zones:read", "zones:write", "certificates:read", "certificates:write", "keys:read", "account:admin"];
+const SCOPES: [&str; 7] =
+    ["zones:read", "zones:write", "certificates:read", "certificates:write", "deployments:write", "keys:read", "account:admin"];
 
 #[derive(Args)]
 #[command(

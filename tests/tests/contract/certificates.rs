@@ -44,6 +44,7 @@ pub(crate) async fn scenario(world: &World) -> Result<()> {
     owner.becomes(&issued, "issued").await?;
     files(world, &at(&issued)).await;
     change(world, &at(&issued)).await;
+    deployments(world, &at(&issued)).await;
 
     let renew = Request::post(format!("{}/renew", at(&issued))).by(token);
     api.once(202, renew.clone(), "again=1").await;
@@ -118,6 +119,29 @@ async fn versions(World { api, callers, .. }: &World, path: &str) -> Result<()> 
         assert_eq!(api.expect(409, get(format!("{older}/{file}"))).await["code"], "version_revoked");
     }
     Ok(())
+}
+
+async fn deployments(World { api, callers, .. }: &World, path: &str) {
+    let token = callers.program.as_str();
+    let version = api.expect(200, Request::get(path).by(token)).await["current_version"].clone();
+    let report = |target: &str, body| Request::put(format!("{path}/deployments/{target}")).by(token).json(body);
+    let whole = json!({
+        "served_sha256": version["fingerprint_sha256"], "installed_sha256": version["fingerprint_sha256"], "installed_version_id": version["id"],
+        "agent_version": "0.1.0", "error": null,
+    });
+    let kept = api.expect(200, report("web1.example.test:443", whole)).await;
+    assert_eq!((&kept["state"], &kept["installed_version_id"]), (&json!("serving"), &version["id"]));
+    let shown = api.expect(200, Request::get(path).by(token)).await;
+    assert_eq!((&shown["deployed"][0]["target"], &shown["deployed"][0]["state"]), (&json!("web1.example.test:443"), &json!("serving")));
+    let unknown = json!({"installed_version_id": format!("ver_{}", "0".repeat(32))});
+    assert_eq!(api.expect(400, report("web1", unknown)).await["code"], "version_unknown");
+    for number in 1..50 {
+        api.expect(200, report(&format!("more{number}"), json!({"error": "no answer from 127.0.0.1:443"}))).await;
+    }
+    assert_eq!(api.expect(409, report("more50", json!({}))).await["code"], "deployment_limit_reached");
+    let list = api.expect(200, Request::get(format!("{path}/deployments")).by(token)).await;
+    assert_eq!(list["deployments"].as_array().unwrap().len(), 50);
+    api.expect(204, Request::delete(format!("{path}/deployments/more1")).by(token)).await;
 }
 
 async fn change(World { api, callers, things, .. }: &World, path: &str) {

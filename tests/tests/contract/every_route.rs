@@ -11,7 +11,8 @@ use super::document::{Audience, Operation};
 use super::things::{Things, make_token};
 
 /// Every scope there is.
-pub(crate) const SCOPES: [&str; 6] = ["certificates:read", "certificates:write", "keys:read", "zones:read", "zones:write", "account:admin"];
+pub(crate) const SCOPES: [&str; 7] =
+    ["certificates:read", "certificates:write", "deployments:write", "keys:read", "zones:read", "zones:write", "account:admin"];
 
 /// Who calls.
 pub(crate) struct Callers {

@@ -9,6 +9,9 @@ use zonecert_tests::{Account, System, Zone};
 use super::described::{Described, Request};
 use super::{text, token_of};
 
+/// A server that has reported.
+const TARGET: &str = "web1";
+
 /// What an account has: an identifier of each kind, by its prefix.
 pub(crate) struct Things {
     ids: BTreeMap<&'static str, String>,
@@ -35,6 +38,8 @@ impl Things {
         let key = text(&issued["private_key_id"]);
         let api_keys = format!("/api/v1/certificates/{certificate}/api-keys");
         let api_key = api.expect(201, Request::post(api_keys).by(owner)).await;
+        let report = Request::put(format!("/api/v1/certificates/{certificate}/deployments/{TARGET}")).by(owner);
+        api.expect(200, report.json(json!({"served_sha256": issued["current_version"]["fingerprint_sha256"]}))).await;
         let ids = [
             ("acct", text(&me["account"]["id"])),
             ("apikey", text(&api_key["id"])),
@@ -68,6 +73,7 @@ impl Things {
             ("plan", None) => "plus".to_owned(),
             ("kind", None) => "certificates".to_owned(),
             ("name" | "api_key", None) => "app".to_owned(),
+            ("target", None) => TARGET.to_owned(),
             (other, None) => panic!("say in things.rs what stands for {{{other}}} in a path"),
         }
     }

@@ -169,7 +169,13 @@ fn environment(service: &Value) -> Map<String, Value> {
 
 /// What `zonecert <command> --help` says, on lines of any length.
 pub(crate) fn help(command: &[&str]) -> String {
-    let output = Command::new(zonecert_devstack::product::binary().unwrap()).args(command).arg("--help").output().unwrap();
-    assert!(output.status.success(), "zonecert {command:?} --help: {}", output.status);
+    help_of("zonecert", command)
+}
+
+/// The same of one of our programs.
+pub(crate) fn help_of(program: &str, command: &[&str]) -> String {
+    let binary = zonecert_devstack::product::binary().unwrap().with_file_name(program);
+    let output = Command::new(binary).args(command).arg("--help").output().unwrap();
+    assert!(output.status.success(), "{program} {command:?} --help: {}", output.status);
     String::from_utf8(output.stdout).unwrap()
 }

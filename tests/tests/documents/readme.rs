@@ -58,10 +58,10 @@ fn every_path_of_a_call_in_the_readme_is_described() {
 
 #[test]
 fn every_setting_of_every_command_is_in_the_readme_and_no_other() {
-    let known: BTreeSet<String> = [["serve"].as_slice(), &["work"], &["all"], &["migrate"], &["admin", "create-account"]]
-        .into_iter()
-        .flat_map(|command| {
-            let help = super::compose::help(command);
+    let commands = [["serve"].as_slice(), &["work"], &["all"], &["migrate"], &["admin", "create-account"]];
+    let helps = commands.into_iter().map(super::compose::help).chain([super::compose::help_of("zonecert-agent", &[])]);
+    let known: BTreeSet<String> = helps
+        .flat_map(|help| {
             let names = help.split("[env: ").skip(1).map(|rest| rest.split(['=', ']']).next().unwrap().to_owned());
             names.collect::<Vec<_>>()
         })

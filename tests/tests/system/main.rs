@@ -2,6 +2,7 @@
 
 mod account_end;
 mod admin;
+mod agent;
 mod alerts;
 mod authorities;
 mod budget;

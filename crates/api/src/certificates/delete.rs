@@ -8,7 +8,7 @@ use zonecert_domain::id::CertificateId;
 use zonecert_domain::revocation::RevocationReason;
 use zonecert_domain::scope::Scope;
 use zonecert_store::events::{self, NewEvent};
-use zonecert_store::{Connection, certificates, issuances, private_keys, revocations};
+use zonecert_store::{Connection, certificates, deployments, issuances, private_keys, revocations};
 
 use crate::app::App;
 use crate::audit;
@@ -63,6 +63,7 @@ async fn end(conn: &mut Connection, caller: &Caller, id: CertificateId, revoke: 
         if revoke { revocations::request(conn, account, id, RevocationReason::CessationOfOperation, &caller.actor()).await? } else { 0 };
     certificates::mark_deleted(conn, account, id).await?;
     issuances::request_cancel(conn, account, id).await?;
+    deployments::delete_deployments(conn, account, id).await?;
     let keys_destroyed = private_keys::destroy_unused(conn, account, id).await?;
     let (name, domain) = (&certificate.name, certificate.domain());
     let details = json!({"name": name, "domain": domain, "versions_being_revoked": revoked, "keys_destroyed": keys_destroyed});

@@ -9,7 +9,7 @@ use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::DnsName;
 use zonecert_domain::renewal::RenewalBlock;
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
-use zonecert_store::certificates::{Certificate, CurrentVersion, RenewalInfo, RequestedRevocation};
+use zonecert_store::certificates::{Certificate, CurrentVersion, Deployed, RenewalInfo, RequestedRevocation};
 
 use super::finding::FindingView;
 use crate::openapi::values;
@@ -70,6 +70,9 @@ pub(super) struct CertificateView<'a> {
     renewal_info: Option<RenewalInfoView<'a>>,
     #[schema(required)]
     current_version: Option<VersionView<'a>>,
+    /// What each server that reports does with it, by name.
+    #[schema(max_items = 50)]
+    deployed: Vec<DeployedView<'a>>,
     /// Of the version in use.
     #[schema(required)]
     revocation: Option<RevocationView>,
@@ -151,6 +154,19 @@ struct VersionView<'a> {
     names: &'a [String],
 }
 
+/// What a server does with a certificate.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deployed)]
+struct DeployedView<'a> {
+    /// What the server calls itself.
+    #[schema(example = "web1.your-domain.com")]
+    target: &'a str,
+    #[schema(value_type = values::DeploymentState)]
+    state: &'static str,
+    /// When it reported last.
+    reported_at: DateTime<Utc>,
+}
+
 /// The latest wish to have a version revoked.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Revocation)]
@@ -187,6 +203,7 @@ impl<'a> CertificateView<'a> {
             renewal_blocked_by: certificate.renewal_blocked_by.map(BlockView::from),
             renewal_info: certificate.renewal_info.as_ref().map(RenewalInfoView::from),
             current_version: certificate.current_version.as_ref().map(VersionView::from),
+            deployed: certificate.deployed.iter().map(DeployedView::from).collect(),
             revocation: certificate.revocation.map(RevocationView::from),
             last_error: certificate.last_error.as_ref(),
             next_attempt_at: certificate.next_attempt_at,
@@ -224,6 +241,12 @@ impl<'a> From<&'a CurrentVersion> for VersionView<'a> {
             not_after: version.not_after,
             names: &version.names,
         }
+    }
+}
+
+impl<'a> From<&'a Deployed> for DeployedView<'a> {
+    fn from(Deployed { target, state, reported_at }: &'a Deployed) -> Self {
+        Self { target, state: state.as_str(), reported_at: *reported_at }
     }
 }
 

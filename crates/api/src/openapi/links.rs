@@ -43,8 +43,12 @@ fn lead(operation: &mut Operation, there: &[&Next], place: &str) {
 
 impl Next {
     fn link(&self, place: &str) -> Link {
-        // Plans have no identifiers: they go by their names.
-        let field = if self.named.ends_with("id") { "id" } else { "name" };
+        // Plans have no identifiers: they go by their names. Targets are names.
+        let field = match self.named.as_str() {
+            "plan" => "name",
+            "target" => "target",
+            _ => "id",
+        };
         let expression = format!("$response.body#{place}/{field}");
         let named = LinkBuilder::new().operation_id(self.operation_id.clone()).parameter(self.named.clone(), expression);
         self.same.iter().fold(named, |link, name| link.parameter(name.clone(), format!("$request.path.{name}"))).build()

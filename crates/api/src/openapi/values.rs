@@ -7,7 +7,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use zonecert_domain::scope::Scope as DomainScope;
-use zonecert_domain::{ca_limits, certificate, id, issuance, key, order, plan, records, renewal, revocation};
+use zonecert_domain::{ca_limits, certificate, deployment, id, issuance, key, order, plan, records, renewal, revocation};
 use zonecert_store::{accounts, certificates, events, issuing, order_history, users, zones};
 
 /// The digits of identifiers in examples.
@@ -65,6 +65,9 @@ words! {
     CaLimitKind = ca_limits::CaLimitKind::ALL.map(ca_limits::CaLimitKind::as_str);
     /// What becomes of a certificate.
     CertificateStatus = certificate::CertificateStatus::ALL.map(certificate::CertificateStatus::as_str);
+    /// Whether a server has the version in use: `serving` if that was seen there at its last report, `stale` if another one was, `unknown` if it has not
+    /// reported for 25 hours or could not tell.
+    DeploymentState = deployment::DeploymentState::ALL.map(deployment::DeploymentState::as_str);
     /// Which of the CA's directories issues.
     Environment = issuing::Environment::ALL.map(issuing::Environment::as_str);
     /// What stands in the way of a certificate, for programs. Stable.

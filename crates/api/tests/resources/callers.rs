@@ -78,10 +78,13 @@ async fn each_role_has_its_scopes_from_the_next_request_on() {
     let scopes = async || caller.get("/me").await.expect(StatusCode::OK)["scopes"].clone();
     assert_eq!(
         scopes().await,
-        json!(["certificates:read", "certificates:write", "keys:read", "zones:read", "zones:write", "account:admin"])
+        json!(["certificates:read", "certificates:write", "deployments:write", "keys:read", "zones:read", "zones:write", "account:admin"])
     );
     set_role("member").await;
-    assert_eq!(scopes().await, json!(["certificates:read", "certificates:write", "keys:read", "zones:read", "zones:write"]));
+    assert_eq!(
+        scopes().await,
+        json!(["certificates:read", "certificates:write", "deployments:write", "keys:read", "zones:read", "zones:write"])
+    );
     let refused = caller.get("/tokens").await.problem(403);
     assert_eq!(refused.0, "scope_missing");
     assert!(refused.1.contains("role member"), "{}", refused.1);

@@ -14,6 +14,7 @@ mod certificates_revoke;
 mod certificates_versions;
 mod cookies;
 mod cors;
+mod deployments;
 mod download;
 mod downloads;
 mod events;

@@ -7,14 +7,16 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Jsonb, Nullable, Text, Timestamptz};
 use uuid::Uuid;
 use zonecert_domain::certificate::CertificateStatus;
+use zonecert_domain::deployment::{DeploymentState, Observed};
 use zonecert_domain::id::{CertificateId, KeyId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::DnsName;
 use zonecert_domain::renewal::{AriWindow, RenewalBlock};
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 
-use super::{Certificate, CurrentVersion, KeyPolicy, RenewalInfo, RequestedRevocation};
+use super::{Certificate, CurrentVersion, Deployed, KeyPolicy, RenewalInfo, RequestedRevocation};
 use crate::StoreError;
+use crate::deployments::seconds;
 use crate::issuing::Environment;
 use crate::schema::{certificates, issuances, versions};
 
@@ -51,6 +53,7 @@ pub(super) struct Row {
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     names: Vec<String>,
+    deployed: serde_json::Value,
 }
 
 /// All certificates of the account that were not deleted.
@@ -65,6 +68,10 @@ pub(super) fn query(account: Uuid) -> _ {
         ORDER BY revocations.created_at DESC LIMIT 1)");
     let names: SqlLiteral<Array<Text>> = sql("ARRAY(SELECT certificate_names.name FROM certificate_names
         WHERE certificate_names.certificate_id = certificates.id ORDER BY certificate_names.position)");
+    let deployed: SqlLiteral<Jsonb> = sql("coalesce((SELECT
+            jsonb_agg(jsonb_build_object('target', target, 'served_sha256', served_sha256, 'installed_sha256', installed_sha256,
+                'failed', error IS NOT NULL, 'reported_at', reported_at, 'age', extract(epoch FROM now() - reported_at)) ORDER BY target)
+        FROM deployments WHERE deployments.account_id = certificates.account_id AND deployments.certificate_id = certificates.id), '[]')");
     // Written out: a value that is bound keeps a statement that is planned once from the index of live issuances.
     let is_active: SqlLiteral<Bool> = sql("issuances.status = 'active'");
     certificates::table
@@ -110,6 +117,7 @@ pub(super) fn query(account: Uuid) -> _ {
             certificates::created_at,
             certificates::updated_at,
             names,
+            deployed,
         ))
 }
 
@@ -132,6 +140,8 @@ impl Row {
         if names.is_empty() {
             return Err(corrupt("certificate_names.name", "no row".to_owned()));
         }
+        let current_version = self.version.map(read_version);
+        let current = current_version.as_ref().map(|version| version.fingerprint_sha256.as_str());
         Ok(Certificate {
             id: CertificateId(self.id),
             zone: self.zone.map(ZoneId),
@@ -147,7 +157,8 @@ impl Row {
             api_key_via_url: self.private_key.1,
             auto_renew: self.auto_renew,
             status: CertificateStatus::parse(&self.status).ok_or_else(|| corrupt("certificates.status", self.status))?,
-            current_version: self.version.map(read_version),
+            deployed: read_deployed(self.deployed, current)?,
+            current_version,
             revocation: self.revocation.map(read_revocation).transpose()?,
             downloadable: self.downloadable,
             issued_at: self.issued_at,
@@ -180,6 +191,29 @@ pub(crate) fn read_revocation(value: serde_json::Value) -> Result<RequestedRevoc
     let columns: Columns = serde_json::from_value(value).map_err(|_| corrupt())?;
     let reason = RevocationReason::from_number(columns.reason).ok_or_else(corrupt)?;
     Ok(RequestedRevocation { requested_at: columns.requested_at, reason, status: columns.status })
+}
+
+/// What follows from the last report of each target.
+fn read_deployed(value: serde_json::Value, current: Option<&str>) -> Result<Vec<Deployed>, StoreError> {
+    #[derive(serde::Deserialize)]
+    struct Columns {
+        target: String,
+        served_sha256: Option<String>,
+        installed_sha256: Option<String>,
+        failed: bool,
+        reported_at: DateTime<Utc>,
+        age: f64,
+    }
+
+    let text = value.to_string();
+    let rows: Vec<Columns> = serde_json::from_value(value).map_err(|_| StoreError::corrupt("deployments", text))?;
+    let read = |row: Columns| {
+        let (served_sha256, installed_sha256) = (row.served_sha256.as_deref(), row.installed_sha256.as_deref());
+        let observed = Observed { served_sha256, installed_sha256, failed: row.failed };
+        let state = DeploymentState::of(observed, current, seconds(row.age));
+        Deployed { target: row.target, state, reported_at: row.reported_at }
+    };
+    Ok(rows.into_iter().map(read).collect())
 }
 
 fn read_block(text: String) -> Result<RenewalBlock, StoreError> {

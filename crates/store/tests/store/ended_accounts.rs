@@ -46,6 +46,7 @@ async fn left(world: &World, account: AccountId) -> Vec<String> {
         ("mails", "sealed IS NOT NULL"),
         ("certificates", "deleted_at IS NULL"),
         ("zones", "deleted_at IS NULL"),
+        ("deployments", "true"),
         ("issuances", "status = 'active' AND cancel_requested_at IS NULL"),
     ] {
         let rows: i64 =
@@ -64,7 +65,7 @@ async fn nothing_of_an_account_can_be_opened_once_its_time_is_over() {
     // An account with a row in every table; its revocation has come to an end.
     world.database.run("UPDATE revocations SET status = 'succeeded', next_attempt_at = NULL, finished_at = now(); UPDATE accounts SET last_event_number = 1")
         .await;
-    assert_eq!(left(&world, ended).await.len(), 19, "the test has something to end of each kind");
+    assert_eq!(left(&world, ended).await.len(), 20, "the test has something to end of each kind");
     let others: Vec<String> = left(&world, other).await;
     ask(&world, ended, "30 days").await;
     assert_eq!(list(&world).await, [ended]);

@@ -8,7 +8,7 @@ use crate::database::{Database, Role};
 const ALL: &str = "SELECT INSERT UPDATE DELETE";
 
 /// Table, and what the API and the worker may do to it. A list in parentheses names the only columns.
-const GRANTS: [(&str, &str, &str); 35] = [
+const GRANTS: [(&str, &str, &str); 36] = [
     ("__diesel_schema_migrations", "SELECT", "SELECT"),
     (
         "accounts",
@@ -27,6 +27,7 @@ const GRANTS: [(&str, &str, &str); 35] = [
     ("certificates", "SELECT INSERT UPDATE", "SELECT UPDATE"),
     ("challenge_records", "SELECT", "SELECT INSERT UPDATE"),
     ("data_keys", "SELECT INSERT", "SELECT INSERT UPDATE(destroyed_at,wrapped)"),
+    ("deployments", ALL, "DELETE SELECT(account_id)"),
     ("email_tokens", "SELECT INSERT UPDATE", "SELECT(account_id,used_at) UPDATE(email,used_at)"),
     ("events", "SELECT INSERT", "SELECT INSERT"),
     ("idempotency_keys", "SELECT INSERT", ""),

@@ -7,6 +7,7 @@ mod cancelling;
 mod certificates;
 mod connections;
 mod database;
+mod deployments;
 mod ended_accounts;
 mod events;
 mod foreign_keys;

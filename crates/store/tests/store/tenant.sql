@@ -41,6 +41,8 @@ INSERT INTO versions (id, account_id, certificate_id, number, source, order_id, 
         CASE WHEN used THEN pg_temp.id('order used') END, pg_temp.id('key version used'), 'no chain', '{used.test}', '01', '00', 'CN=CA', 'CN=used.test',
         now(), now() + interval '90 days' FROM kinds;
 UPDATE certificates SET current_version_id = pg_temp.id('version used') WHERE id = pg_temp.id('certificate used');
+INSERT INTO deployments (account_id, certificate_id, target, served_sha256, installed_version_id, state)
+    VALUES (pg_temp.me(), pg_temp.id('certificate used'), 'web1', repeat('0a', 32), pg_temp.id('version used'), 'stale');
 INSERT INTO events (account_id, number, level, event, message) VALUES (pg_temp.me(), 1, 'info', 'order_begun', 'asking the CA');
 INSERT INTO email_tokens (id, account_id, user_id, purpose, email, token_sha256, expires_at)
     VALUES (pg_temp.id('email token'), pg_temp.me(), pg_temp.id('user used'), 'verify_email', 'used@test', pg_temp.bytes('email token'), now() + interval '1 day');
