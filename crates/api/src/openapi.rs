@@ -32,11 +32,12 @@ use kind::{COMMON, Common, Kind};
 use problems::Answers;
 
 /// The groups of operations, in the order in which they are shown.
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("people", "Signing in, oneself, the people of an account, and the account."),
     ("tokens", "API tokens, for programs."),
     ("zones", "DNS zones and the proof that they are yours."),
     ("certificates", "Certificates, their logs and their files."),
+    ("webhooks", "Messages to you when something becomes of a certificate."),
     ("plans", "What an account may have."),
     ("operators", "For the operator of the service."),
     ("service", "For load balancers and for whoever writes a client."),

@@ -4,11 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
-use zonecert_domain::id::{AccountId, AuditEntryId, CertificateId};
+use zonecert_domain::id::{AccountId, AuditEntryId, CertificateId, DeliveryId};
 use zonecert_domain::zone_name::ZoneName;
 use zonecert_store::audit_log;
 use zonecert_store::certificates::Position;
-use zonecert_store::zone_records;
+use zonecert_store::{webhook_deliveries, zone_records};
 
 use crate::problem::FieldError;
 
@@ -79,9 +79,20 @@ impl Cursor for audit_log::Position {
     }
 }
 
+impl Cursor for webhook_deliveries::Position {
+    fn write(&self) -> String {
+        write_moment_and_id(DELIVERIES, self.created_at, self.id.0)
+    }
+
+    fn read_back(text: &str) -> Option<Self> {
+        read_moment_and_id(DELIVERIES, text).map(|(created_at, id)| Self { created_at, id: DeliveryId(id) })
+    }
+}
+
 /// Which list a cursor of moment and identifier belongs to.
 const CERTIFICATES: u8 = b'c';
 const AUDIT: u8 = b'a';
+const DELIVERIES: u8 = b'd';
 
 fn write_moment_and_id(list: u8, at: DateTime<Utc>, id: Uuid) -> String {
     let mut bytes = vec![list];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use actix_web::web::{self, ServiceConfig};
 
 use crate::route::Route;
-use crate::{account, audit, certificates, health, limits, live, openapi, operators, people, plans, reference, tokens, zones};
+use crate::{account, audit, certificates, health, limits, live, openapi, operators, people, plans, reference, tokens, webhooks, zones};
 
 /// Every route, in the order in which they are described.
 pub fn all() -> Vec<Route> {
@@ -16,6 +16,7 @@ pub fn all() -> Vec<Route> {
         zones::routes(),
         certificates::routes(),
         live::stream::routes(),
+        webhooks::routes(),
         plans::routes(),
         limits::routes(),
         audit::list::routes(),

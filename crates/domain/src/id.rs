@@ -98,6 +98,10 @@ identifiers! {
     KeyId = "key";
     /// One generation of a private key's material.
     KeyVersionId = "keyver";
+    /// Where an account is told what becomes of its certificates.
+    WebhookId = "hook";
+    /// One message to one webhook, with its attempts.
+    DeliveryId = "dlv";
 }
 
 fn parse(text: &str, prefix: &'static str) -> Result<Uuid, IdError> {

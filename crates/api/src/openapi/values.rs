@@ -7,8 +7,8 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use zonecert_domain::scope::Scope as DomainScope;
-use zonecert_domain::{ca_limits, certificate, id, key, plan, records, renewal, revocation};
-use zonecert_store::{accounts, certificates, events, issuing, users, zones};
+use zonecert_domain::{ca_limits, certificate, id, key, plan, records, renewal, revocation, webhook};
+use zonecert_store::{accounts, certificates, events, issuing, users, webhook_deliveries, webhooks, zones};
 
 /// The digits of identifiers in examples.
 const DIGITS: &str = "0198c5f47e5b7c2a9d4e1c2b3a4d5e6f";
@@ -27,7 +27,21 @@ macro_rules! identifiers {
     )*};
 }
 
-identifiers!(AccountId, AuditEntryId, CertificateId, InvitationId, IssuanceId, OrderId, RecordSetId, TokenId, UserId, VersionId, ZoneId);
+identifiers!(
+    AccountId,
+    AuditEntryId,
+    CertificateId,
+    DeliveryId,
+    InvitationId,
+    IssuanceId,
+    OrderId,
+    RecordSetId,
+    TokenId,
+    UserId,
+    VersionId,
+    WebhookId,
+    ZoneId
+);
 
 macro_rules! words {
     ($($(#[doc = $doc:literal])+ $name:ident = $words:expr;)*) => {$(
@@ -50,6 +64,8 @@ words! {
     CaLimitKind = ca_limits::CaLimitKind::ALL.map(ca_limits::CaLimitKind::as_str);
     /// What becomes of a certificate.
     CertificateStatus = certificate::CertificateStatus::ALL.map(certificate::CertificateStatus::as_str);
+    /// How far a message to a webhook is.
+    DeliveryStatus = webhook_deliveries::DeliveryStatus::ALL.map(webhook_deliveries::DeliveryStatus::as_str);
     /// Which of the CA's directories issues.
     Environment = issuing::Environment::ALL.map(issuing::Environment::as_str);
     /// What stands in the way of a certificate, for programs. Stable.
@@ -82,6 +98,10 @@ words! {
     Role = users::Role::ALL.map(users::Role::as_str);
     /// One permission. Writing does not include reading, and nothing includes the keys.
     Scope = DomainScope::ALL.map(DomainScope::as_str);
+    /// Why a webhook is told nothing.
+    WebhookDisabledReason = webhooks::DisabledReason::ALL.map(webhooks::DisabledReason::as_str);
+    /// What a webhook is told.
+    WebhookEvent = webhook::WebhookEvent::ALL.map(webhook::WebhookEvent::as_str);
     /// Where a zone is served.
     ZoneMode = zones::ZoneMode::ALL.map(zones::ZoneMode::as_str);
     /// How far an account has come with a zone.

@@ -39,5 +39,6 @@ mod sign_in_failures;
 mod sweeping;
 mod tables;
 mod versions;
+mod webhooks;
 mod world;
 mod zones;

@@ -55,3 +55,8 @@ INSERT INTO idempotency_keys (account_id, key, caller, request_sha256, status, b
     VALUES (pg_temp.me(), 'once', 'POST /api/v1/certificates', pg_temp.bytes('request'), 202, '\x7b7d');
 INSERT INTO zone_records (id, account_id, zone_id, name, record_type, ttl_seconds, contents)
     VALUES (pg_temp.id('zone record'), pg_temp.me(), pg_temp.id('zone used'), 'www.used.test', 'A', 300, '{192.0.2.1}');
+INSERT INTO webhooks (id, account_id, url, events) SELECT pg_temp.id('webhook ' || kind), pg_temp.me(), 'https://hooks.used.test/', '{}' FROM kinds;
+INSERT INTO webhook_secrets (id, account_id, webhook_id, data_key_id, sealed)
+    VALUES (pg_temp.id('webhook secret'), pg_temp.me(), pg_temp.id('webhook used'), pg_temp.id('data key used'), '\x00');
+INSERT INTO webhook_deliveries (id, account_id, webhook_id, event, body)
+    VALUES (pg_temp.id('webhook delivery'), pg_temp.me(), pg_temp.id('webhook used'), 'webhook.test', '{}');

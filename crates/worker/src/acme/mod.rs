@@ -23,6 +23,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 pub use account::{AcmeAccount, AcmeDirectory};
+pub(crate) use http::retry_after;
 pub use client::{Authorization, AuthorizationStatus, NewOrder, OrderState, OrderStatus};
 pub use key_change::KeyChangeError;
 pub use renewal_info::RenewalInfo;
