@@ -357,7 +357,7 @@ async fn put_off(conn: &mut Connection, account: AccountId, webhook: WebhookId, 
 }
 
 /// Notes how an attempt has ended, at the message and at its webhook, and sends the job for the next one. Returns since when each attempt at the webhook has
-/// failed, if any. Does nothing to a message that somebody else has taken since.
+/// failed, if any; nothing of one that is disabled. Does nothing to a message that somebody else has taken since.
 pub async fn record_attempt(
     conn: &mut Connection,
     account: AccountId,
@@ -378,7 +378,8 @@ pub async fn record_attempt(
     }
 
     let failing = sql_query(
-        "UPDATE webhooks SET failing_since = CASE WHEN NOT $3 THEN coalesce(failing_since, now()) END WHERE account_id = $1 AND id = $2
+        "UPDATE webhooks SET failing_since = CASE WHEN NOT $3 THEN coalesce(failing_since, now()) END
+         WHERE account_id = $1 AND id = $2 AND disabled_at IS NULL
          RETURNING extract(epoch FROM now() - failing_since)::float8 AS seconds",
     )
     .bind::<sql_types::Uuid, _>(account.0)

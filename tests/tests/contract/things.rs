@@ -30,10 +30,19 @@ impl Things {
         system.confirm_email(&account.email).await.unwrap();
         let guest = json!({"email": format!("{}@customers.test", unique_label()), "role": "viewer"});
         let invitation = api.expect(201, Request::post("/api/v1/invitations").by(owner).json(guest)).await;
+        let webhook = json!({"url": "https://hooks.customer.test/"});
+        let webhook = api.expect(201, Request::post("/api/v1/webhooks").by(owner).json(webhook)).await;
+        let test = format!("/api/v1/webhooks/{}/test", text(&webhook["id"]));
+        let delivery = api.expect(202, Request::post(test).by(owner)).await;
         account.becomes(&certificate, "issued").await.unwrap();
+        // Nothing more comes of its messages.
+        let off = Request::patch(format!("/api/v1/webhooks/{}", text(&webhook["id"])));
+        api.expect(200, off.by(owner).json(json!({"enabled": false}))).await;
         let ids = [
             ("acct", text(&me["account"]["id"])),
             ("cert", certificate),
+            ("dlv", text(&delivery["id"])),
+            ("hook", text(&webhook["id"])),
             ("inv", text(&invitation["id"])),
             ("rrset", text(&record_set["id"])),
             ("tok", text(&token["id"])),

@@ -24,4 +24,5 @@ mod revocation;
 mod rotation;
 mod secrets;
 mod suspensions;
+mod webhooks;
 mod zones;

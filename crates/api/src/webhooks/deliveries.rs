@@ -1,5 +1,6 @@
 //! What a webhook was told: each message with its attempts. A message can be tried out, and sent again.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
 use crate::faults::Faults;
+use crate::idempotency::{self, Idempotency, Reply};
 use crate::openapi::values;
 use crate::paging::{Cursor, Limit};
 use crate::problem::Problem;
@@ -121,23 +123,27 @@ struct List<'a> {
 /// Of type `webhook.test`, signed and repeated like all others. Its delivery says what has come of it.
 #[utoipa::path(
     post, path = "/api/v1/webhooks/{id}/test", tag = "webhooks", operation_id = "testWebhook",
-    params(("id" = inline(values::WebhookId), Path)),
+    params(("id" = inline(values::WebhookId), Path), idempotency::Parameters),
     responses(
         (status = 202, description = "The message, which is sent at once.", body = DeliveryView),
         (status = 409, description = "`webhook_disabled`: The webhook is disabled; enable it by PATCH with {\"enabled\": true} first"),
     ),
 )]
-pub(super) async fn test(app: web::Data<App>, caller: Caller, id: Id<WebhookId>) -> Result<HttpResponse, Problem> {
+pub(super) async fn test(
+    app: web::Data<App>,
+    caller: Caller,
+    idempotency: Idempotency,
+    id: Id<WebhookId>,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::AccountAdmin)?;
-    let id = id.read()?;
-    let body = async |conn: &mut Connection| -> Result<Delivery, Problem> {
+    let (id, once) = (id.read()?, idempotency.of(&caller)?);
+    let work = async move |conn: &mut Connection| {
         super::check_enabled(&webhooks::get_webhook(conn, caller.account, id).await?)?;
         let delivery = webhook_deliveries::insert_test(conn, caller.account, id).await?;
         audit::record(conn, &caller, "webhook.tested", &id.to_string(), json!({ "delivery_id": delivery.id })).await?;
-        Ok(delivery)
+        Reply::json(StatusCode::ACCEPTED, &DeliveryView::from(&delivery))
     };
-    let delivery = app.store.tenant_write(caller.account, body).await?;
-    Ok(HttpResponse::Accepted().json(DeliveryView::from(&delivery)))
+    once.run(&app.store, work).await
 }
 
 /// What a webhook was told
@@ -184,17 +190,23 @@ pub(super) async fn get(app: web::Data<App>, caller: Caller, id: Id<WebhookId>, 
 /// One that was delivered or given up, under the same identifier: receivers that remember it know that they have had it.
 #[utoipa::path(
     post, path = "/api/v1/webhooks/{id}/deliveries/{delivery_id}/replay", tag = "webhooks", operation_id = "replayWebhookDelivery",
-    params(("id" = inline(values::WebhookId), Path), ("delivery_id" = inline(values::DeliveryId), Path)),
+    params(("id" = inline(values::WebhookId), Path), ("delivery_id" = inline(values::DeliveryId), Path), idempotency::Parameters),
     responses(
         (status = 202, description = "The message, which is sent at once.", body = DeliveryView),
         (status = 409, description = "`webhook_disabled`: The webhook is disabled; enable it by PATCH with {\"enabled\": true} first\n\
             `delivery_pending`: The message is on its way already; `next_attempt_at` says when it is sent next"),
     ),
 )]
-pub(super) async fn replay(app: web::Data<App>, caller: Caller, id: Id<WebhookId>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn replay(
+    app: web::Data<App>,
+    caller: Caller,
+    idempotency: Idempotency,
+    id: Id<WebhookId>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::AccountAdmin)?;
-    let (id, delivery) = (id.read()?, delivery_id(&request)?);
-    let body = async |conn: &mut Connection| -> Result<Delivery, Problem> {
+    let (id, delivery, once) = (id.read()?, delivery_id(&request)?, idempotency.of(&caller)?);
+    let work = async move |conn: &mut Connection| {
         let webhook = webhooks::get_webhook(conn, caller.account, id).await?;
         webhook_deliveries::get_delivery(conn, caller.account, id, delivery).await?;
         super::check_enabled(&webhook)?;
@@ -205,10 +217,9 @@ pub(super) async fn replay(app: web::Data<App>, caller: Caller, id: Id<WebhookId
             error => error.into(),
         })?;
         audit::record(conn, &caller, "webhook.replayed", &id.to_string(), json!({ "delivery_id": delivery })).await?;
-        Ok(replayed)
+        Reply::json(StatusCode::ACCEPTED, &DeliveryView::from(&replayed))
     };
-    let delivery = app.store.tenant_write(caller.account, body).await?;
-    Ok(HttpResponse::Accepted().json(DeliveryView::from(&delivery)))
+    once.run(&app.store, work).await
 }
 
 fn delivery_id(request: &HttpRequest) -> Result<DeliveryId, Problem> {

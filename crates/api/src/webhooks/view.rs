@@ -15,7 +15,7 @@ use crate::openapi::values;
 pub(super) struct WebhookView<'a> {
     #[schema(value_type = values::WebhookId)]
     id: WebhookId,
-    #[schema(format = Uri, example = "https://hooks.your-domain.com/zonecert")]
+    #[schema(example = "https://hooks.your-domain.com/zonecert")]
     url: &'a str,
     /// What it is told; everything, also what there will be in future, where there is none.
     #[schema(value_type = Vec<values::WebhookEvent>)]

@@ -135,9 +135,12 @@ fn explain(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} seconds", PATIENCE.as_secs());
     }
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
     // The outermost names the URL.
-    let cause = causes.last().map_or_else(|| "the request was cut off".to_owned(), ToString::to_string);
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(next) = cause.and_then(Error::source) {
+        cause = Some(next);
+    }
+    let cause = cause.map_or_else(|| "the request was cut off".to_owned(), ToString::to_string);
     format!("the receiver could not be reached: {cause}")
 }
 
