@@ -2,8 +2,8 @@
 
 mod change;
 mod create;
-mod deliveries;
 mod delete;
+mod deliveries;
 mod read;
 mod secret;
 mod view;

@@ -42,7 +42,7 @@ impl Network {
 /// What is not of the public Internet (IANA IPv4 Special-Purpose Address Registry, RFC 6890), with multicast (RFC 5771), relays of 6to4 (RFC 7526) and the
 /// address at which Azure answers its guests.
 const NOT_PUBLIC_IPV4: [(Ipv4Addr, u8); 18] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -62,7 +62,7 @@ const NOT_PUBLIC_IPV4: [(Ipv4Addr, u8); 18] = [
     (Ipv4Addr::new(224, 0, 0, 0), 3),
 ];
 
-/// Of what is handed out of IPv6, 2000::/3 (RFC 4291 §2.4), what is not of the public Internet (IANA IPv6 Special-Purpose Address Registry): protocol
+/// Of what is handed out of IPv6, `2000::/3` (RFC 4291 §2.4), what is not of the public Internet (IANA IPv6 Special-Purpose Address Registry): protocol
 /// assignments with Teredo, documentation, 6to4, AS112, documentation again (RFC 9637). Unique-local, link-local, multicast and translated addresses lie outside of it.
 const NOT_PUBLIC_IPV6: [(Ipv6Addr, u8); 5] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),

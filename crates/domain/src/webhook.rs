@@ -203,9 +203,13 @@ mod tests {
     #[test]
     fn a_url_is_encrypted_public_and_holds_no_credentials() {
         let nobody = Destinations::default();
-        for good in
-            ["https://hooks.example.com/", "https://hooks.example.com:8443/a?b=c", "https://1.1.1.1/", "https://[2606:4700::1111]/", "https://büro.example"]
-        {
+        for good in [
+            "https://hooks.example.com/",
+            "https://hooks.example.com:8443/a?b=c",
+            "https://1.1.1.1/",
+            "https://[2606:4700::1111]/",
+            "https://büro.example",
+        ] {
             assert!(nobody.parse(good).is_ok(), "{good}");
         }
         let long = format!("https://hooks.example.com/{}", "a".repeat(MAX_URL_CHARACTERS));

@@ -60,10 +60,7 @@ pub async fn read(conn: &mut Connection) -> Result<PlatformState, StoreError> {
 
     let query = "SELECT measure, label, value FROM sweep_platform_state(make_interval(secs => $1))
          UNION ALL SELECT measure, label, value FROM sweep_webhook_state()";
-    let rows: Vec<Row> = sql_query(query)
-        .bind::<sql_types::Double, _>(LATE_AFTER.as_secs_f64())
-        .load(conn)
-        .await?;
+    let rows: Vec<Row> = sql_query(query).bind::<sql_types::Double, _>(LATE_AFTER.as_secs_f64()).load(conn).await?;
     let mut state = PlatformState::default();
     for Row { measure, label, value } in rows {
         match (measure.as_str(), label.as_str()) {

@@ -85,6 +85,7 @@ pub struct WebhookChange {
     /// What it is told.
     pub events: Option<Vec<WebhookEvent>>,
     /// What its maker says of it; `Some(None)` takes it away.
+    #[expect(clippy::option_option, reason = "absent and null mean different things in a change (RFC 7396)")]
     pub description: Option<Option<String>>,
     /// Whether it is told anything.
     pub enabled: Option<bool>,
@@ -115,7 +116,8 @@ type Columns = (
 );
 
 fn columns() -> Columns {
-    let old_secret_until = sql("(SELECT max(expires_at) FROM webhook_secrets WHERE webhook_secrets.webhook_id = webhooks.id AND expires_at > now())");
+    let old_secret_until =
+        sql("(SELECT max(expires_at) FROM webhook_secrets WHERE webhook_secrets.webhook_id = webhooks.id AND expires_at > now())");
     (
         webhooks::id,
         webhooks::url,
@@ -129,11 +131,12 @@ fn columns() -> Columns {
     )
 }
 
-fn from_row((id, url, events, description, disabled_at, reason, failing_since, created_at, old_secret_until): Row) -> Result<Webhook, StoreError> {
+fn from_row(
+    (id, url, events, description, disabled_at, reason, failing_since, created_at, old_secret_until): Row,
+) -> Result<Webhook, StoreError> {
     let event = |text: String| WebhookEvent::parse(&text).ok_or_else(|| StoreError::corrupt("webhooks.events", text));
-    let reason = reason
-        .map(|text| DisabledReason::parse(&text).ok_or_else(|| StoreError::corrupt("webhooks.disabled_reason", text)))
-        .transpose()?;
+    let reason =
+        reason.map(|text| DisabledReason::parse(&text).ok_or_else(|| StoreError::corrupt("webhooks.disabled_reason", text))).transpose()?;
     Ok(Webhook {
         id: WebhookId(id),
         url,
@@ -193,22 +196,18 @@ pub async fn get_webhook(conn: &mut Connection, account: AccountId, id: WebhookI
 }
 
 /// Changes a webhook. One that is enabled again begins anew: what has failed before counts no more. What waits for one that is disabled ends.
-pub async fn change_webhook(conn: &mut Connection, account: AccountId, id: WebhookId, change: &WebhookChange) -> Result<Webhook, StoreError> {
-    #[derive(AsChangeset)]
-    #[diesel(table_name = webhooks)]
-    struct Changes<'a> {
-        url: Option<&'a str>,
-        events: Option<Vec<&'static str>>,
-        #[expect(clippy::option_option, reason = "diesel's way to say that a column is set to NULL")]
-        description: Option<Option<&'a str>>,
-    }
-
-    let changes = Changes {
-        url: change.url.as_deref(),
-        events: change.events.as_deref().map(names),
-        description: change.description.as_ref().map(Option::as_deref),
-    };
-    if changes.url.is_some() || changes.events.is_some() || changes.description.is_some() {
+pub async fn change_webhook(
+    conn: &mut Connection,
+    account: AccountId,
+    id: WebhookId,
+    change: &WebhookChange,
+) -> Result<Webhook, StoreError> {
+    let changes = (
+        change.url.as_deref().map(|url| webhooks::url.eq(url)),
+        change.events.as_deref().map(|events| webhooks::events.eq(names(events))),
+        change.description.as_ref().map(|text| webhooks::description.eq(text.as_deref())),
+    );
+    if change.url.is_some() || change.events.is_some() || change.description.is_some() {
         diesel::update(of(account, id)).set(changes).execute(conn).await?;
     }
     match change.enabled {
@@ -228,10 +227,8 @@ pub async fn change_webhook(conn: &mut Connection, account: AccountId, id: Webho
 
 /// Tells a webhook nothing more, and ends what waits for it. Returns whether it was told something until now.
 pub async fn disable(conn: &mut Connection, account: AccountId, id: WebhookId, reason: DisabledReason) -> Result<bool, StoreError> {
-    let disabled = (
-        webhooks::disabled_at.eq(diesel::dsl::now.into_sql::<Timestamptz>().nullable()),
-        webhooks::disabled_reason.eq(reason.as_str()),
-    );
+    let disabled =
+        (webhooks::disabled_at.eq(diesel::dsl::now.into_sql::<Timestamptz>().nullable()), webhooks::disabled_reason.eq(reason.as_str()));
     let changed = diesel::update(of(account, id).filter(webhooks::disabled_at.is_null())).set(disabled).execute(conn).await?;
     if changed == 0 {
         return Ok(false);
@@ -305,7 +302,9 @@ pub async fn open_secrets(
 ) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError> {
     let rows = webhook_secrets::table
         .filter(webhook_secrets::account_id.eq(account.0).and(webhook_secrets::webhook_id.eq(webhook.0)))
-        .filter(webhook_secrets::expires_at.is_null().or(webhook_secrets::expires_at.gt(diesel::dsl::now.into_sql::<Timestamptz>().nullable())))
+        .filter(
+            webhook_secrets::expires_at.is_null().or(webhook_secrets::expires_at.gt(diesel::dsl::now.into_sql::<Timestamptz>().nullable())),
+        )
         .order(webhook_secrets::id.desc())
         .select((webhook_secrets::id, webhook_secrets::data_key_id, webhook_secrets::sealed))
         .load::<(Uuid, Uuid, Vec<u8>)>(conn)
@@ -326,10 +325,11 @@ pub async fn list_owner_addresses(conn: &mut Connection, account: AccountId) -> 
         email: String,
     }
 
-    let owners: Vec<Owner> = sql_query("SELECT email FROM users WHERE account_id = $1 AND role = 'owner' AND deleted_at IS NULL ORDER BY email")
-        .bind::<sql_types::Uuid, _>(account.0)
-        .load(conn)
-        .await?;
+    let owners: Vec<Owner> =
+        sql_query("SELECT email FROM users WHERE account_id = $1 AND role = 'owner' AND deleted_at IS NULL ORDER BY email")
+            .bind::<sql_types::Uuid, _>(account.0)
+            .load(conn)
+            .await?;
     Ok(owners.into_iter().map(|owner| owner.email).collect())
 }
 

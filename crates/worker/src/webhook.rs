@@ -81,7 +81,11 @@ async fn record(worker: &Worker, account: AccountId, claimed: &Claimed, answered
         Some(_) if gone => Outcome::GivenUp,
         Some(_) => next_wait(attempts, retry_after, jitter()).map_or(Outcome::GivenUp, Outcome::Again),
     };
-    let disabled = match worker.store.tenant_write(account, async |conn| note(conn, worker, account, claimed, &attempt, (outcome, gone)).await).await {
+    let disabled = match worker
+        .store
+        .tenant_write(account, async |conn| note(conn, worker, account, claimed, &attempt, (outcome, gone)).await)
+        .await
+    {
         // The account has ended.
         Err(StoreError::NotFound) => return Ok(()),
         noted => noted?,
@@ -132,7 +136,9 @@ fn notice(claimed: &Claimed, reason: DisabledReason, error: &str) -> MailText {
     let webhook = claimed.webhook;
     let why = match reason {
         DisabledReason::Gone => "its receiver has answered 410 Gone".to_owned(),
-        DisabledReason::ByHand | DisabledReason::Failing => format!("nothing could be delivered for three days; the last error was: {error}"),
+        DisabledReason::ByHand | DisabledReason::Failing => {
+            format!("nothing could be delivered for three days; the last error was: {error}")
+        }
     };
     MailText {
         subject: "A webhook was disabled".to_owned(),

@@ -99,7 +99,8 @@ async fn the_life_of_a_certificate_is_told_to_the_readmes_receiver_though_it_was
     ensure!(deleted.status.is_success(), "{}", deleted.text);
 
     let delivered = all_delivered(&account, &hook).await?;
-    let expected = ["requested", "validating", "issued", "validating", "renewed", "revoked", "deleted"].map(|word| format!("certificate.{word}"));
+    let expected =
+        ["requested", "validating", "issued", "validating", "renewed", "revoked", "deleted"].map(|word| format!("certificate.{word}"));
     let types: Vec<&str> = delivered.iter().filter_map(|delivery| delivery["event"].as_str()).collect();
     ensure!(types == expected, "{types:?}");
     for (number, delivery) in (1..).zip(&delivered) {
@@ -122,7 +123,11 @@ async fn the_life_of_a_certificate_is_told_to_the_readmes_receiver_though_it_was
         request.header("webhook-timestamp", at).header("webhook-signature", signature).body(last["body"].to_string()).send()
     };
     ensure!(forged("v1,AAAA", 1_800_000_000).await?.status() == StatusCode::UNAUTHORIZED);
-    account.client.post(&format!("/webhooks/{hook}/deliveries/{}/replay", last["id"].as_str().context("id")?), &json!({})).await?.expect(202)?;
+    account
+        .client
+        .post(&format!("/webhooks/{hook}/deliveries/{}/replay", last["id"].as_str().context("id")?), &json!({}))
+        .await?
+        .expect(202)?;
     let replayed = all_delivered(&account, &hook).await?;
     ensure!(replayed.last().is_some_and(|delivery| delivery["attempts"].as_array().is_some_and(|attempts| attempts.len() >= 2)));
     account.client.post(&format!("/webhooks/{hook}/test"), &json!({})).await?.expect(202)?;

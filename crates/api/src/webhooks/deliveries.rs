@@ -157,7 +157,12 @@ pub(super) async fn test(
         (status = 400, description = "`unknown_choice` at ?status: Give one of pending, delivered, failed"),
     ),
 )]
-pub(super) async fn list(app: web::Data<App>, caller: Caller, id: Id<WebhookId>, query: Query<Parameters>) -> Result<HttpResponse, Problem> {
+pub(super) async fn list(
+    app: web::Data<App>,
+    caller: Caller,
+    id: Id<WebhookId>,
+    query: Query<Parameters>,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::AccountAdmin)?;
     let id = id.read()?;
     let (status, after, limit) = parse(&query.read()?)?;

@@ -25,7 +25,8 @@ async fn messages(caller: &Caller<'_>, webhook: &Value) -> Vec<Value> {
 async fn a_secret_is_shown_once_and_stored_sealed_and_a_url_is_in_no_log() {
     let api = TestApi::start().await;
     let caller = api.register("plus").await;
-    let answer = caller.post("/webhooks", json!({"url": URL, "events": ["certificate.renewed", "certificate.issued"], "description": " ci "})).await;
+    let answer =
+        caller.post("/webhooks", json!({"url": URL, "events": ["certificate.renewed", "certificate.issued"], "description": " ci "})).await;
     let made = answer.expect(StatusCode::CREATED);
     assert_eq!(answer.header("location"), format!("/api/v1{}", path(&made)));
     let secret = made["secret"].as_str().unwrap();
@@ -166,7 +167,8 @@ async fn a_test_is_a_message_with_a_job_that_can_be_read_replayed_and_paged() {
 async fn a_change_of_a_certificate_is_told_in_its_own_transaction() {
     let api = TestApi::start().await;
     let caller = api.register("plus").await;
-    let (all, some) = (make(&caller, json!({"url": URL})).await, make(&caller, json!({"url": URL, "events": ["certificate.deleted"]})).await);
+    let (all, some) =
+        (make(&caller, json!({"url": URL})).await, make(&caller, json!({"url": URL, "events": ["certificate.deleted"]})).await);
     let other = api.register("plus").await;
     let foreign = make(&other, json!({"url": URL})).await;
     let (zone, name) = caller.verified_zone().await;

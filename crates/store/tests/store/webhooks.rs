@@ -53,9 +53,9 @@ fn attempt(error: Option<&str>) -> Attempt {
 
 async fn note(world: &World, account: AccountId, claimed: &Claimed, outcome: webhook_deliveries::Outcome) -> Option<Duration> {
     let attempt = attempt((outcome != webhook_deliveries::Outcome::Delivered).then_some("it answered 500"));
-    let noted = world.worker.tenant_write(account, async |conn| {
-        webhook_deliveries::record_attempt(conn, account, claimed, &attempt, outcome).await
-    });
+    let noted = world
+        .worker
+        .tenant_write(account, async |conn| webhook_deliveries::record_attempt(conn, account, claimed, &attempt, outcome).await);
     noted.await.unwrap()
 }
 
@@ -106,7 +106,10 @@ async fn each_state_of_a_first_issuance_is_told_with_rising_numbers() {
     assert!(told[3]["data"]["error"].is_null());
     let data = &told[0]["data"];
     assert_eq!(data["certificate_id"], requested.certificate.to_string());
-    assert_eq!((&data["domain"], &data["name"], &data["auto_renew"]), (&json!(format!("app.{}", tenant.zone_name)), &json!("app"), &json!(true)));
+    assert_eq!(
+        (&data["domain"], &data["name"], &data["auto_renew"]),
+        (&json!(format!("app.{}", tenant.zone_name)), &json!("app"), &json!(true))
+    );
     let timestamp = told[0]["timestamp"].as_str().unwrap();
     assert!(timestamp.ends_with('Z') && timestamp.len() == 20, "{timestamp}");
     // Each has a job of its own.
@@ -148,8 +151,19 @@ async fn issue_failed_renewal_renewal_expiry_revocation_and_deletion_are_told_on
     assert_eq!(
         types,
         [
-            "requested", "issued", "validating", "renewal_failed", "renewal_failed", "renewed", "expired", "requested", "validating", "renewal_failed",
-            "renewed", "revoked", "deleted"
+            "requested",
+            "issued",
+            "validating",
+            "renewal_failed",
+            "renewal_failed",
+            "renewed",
+            "expired",
+            "requested",
+            "validating",
+            "renewal_failed",
+            "renewed",
+            "revoked",
+            "deleted"
         ]
         .map(|word| format!("certificate.{word}"))
     );
@@ -163,7 +177,9 @@ async fn what_is_taken_back_is_not_told_and_what_nobody_asked_for_neither() {
     let some = webhook(&world, tenant.account, &[WebhookEvent::Deleted, WebhookEvent::Validating]).await;
     let disabled = webhook(&world, tenant.account, &[]).await;
     let foreign = webhook(&world, other.account, &[]).await;
-    let off = world.api.tenant_write(tenant.account, async |conn| webhooks::disable(conn, tenant.account, disabled, DisabledReason::ByHand).await);
+    let off = world
+        .api
+        .tenant_write(tenant.account, async |conn| webhooks::disable(conn, tenant.account, disabled, DisabledReason::ByHand).await);
     assert!(off.await.unwrap());
     let rehearsed: Result<(), StoreError> = world
         .api
@@ -239,7 +255,10 @@ async fn notices_that_were_missed_are_one_and_what_was_renewed_revoked_or_is_sho
         ("revoked", "status = 'revoked'"),
         ("expired", "expires_at = now() - interval '1 minute'"),
         ("renewed", "current_version_id = gen_random_uuid(), expires_at = now() + interval '90 days', issued_at = now()"),
-        ("short", "current_version_id = gen_random_uuid(), expires_at = now() + interval '6 days', issued_at = now(), expiry_notice_due_at = now()"),
+        (
+            "short",
+            "current_version_id = gen_random_uuid(), expires_at = now() + interval '6 days', issued_at = now(), expiry_notice_due_at = now()",
+        ),
     ] {
         let certificate = world.issued(&tenant, label).await.requested.certificate;
         days_left(&world, certificate, 24 * 5).await;
@@ -247,7 +266,8 @@ async fn notices_that_were_missed_are_one_and_what_was_renewed_revoked_or_is_sho
         scan(&world).await;
         assert_eq!(told(&world, hook).await.len(), 1, "{label}");
     }
-    let of_the_short_one = "SELECT round(extract(epoch FROM expires_at - expiry_notice_due_at) / 86400)::float8 FROM certificates WHERE name = 'short'";
+    let of_the_short_one =
+        "SELECT round(extract(epoch FROM expires_at - expiry_notice_due_at) / 86400)::float8 FROM certificates WHERE name = 'short'";
     assert!((world.database.value::<f64>(of_the_short_one).await - 1.0).abs() < 0.01);
 }
 
@@ -288,7 +308,10 @@ async fn whoever_is_gone_leaves_a_message_to_the_next_and_writes_nothing_late() 
     world.certificate(&tenant, "app").await;
     let gone = claim(&world, account, hook).await.unwrap();
     assert!(claim(&world, account, hook).await.is_none());
-    world.database.run("UPDATE webhook_deliveries SET next_attempt_at = now() - interval '11 seconds', claimed_until = now() - interval '11 seconds'").await;
+    world
+        .database
+        .run("UPDATE webhook_deliveries SET next_attempt_at = now() - interval '11 seconds', claimed_until = now() - interval '11 seconds'")
+        .await;
     let forgotten = async || {
         let list = async |conn: &mut Connection| webhook_deliveries::list_forgotten(conn, Duration::from_secs(10), 10).await;
         world.worker.platform(list).await.unwrap()
@@ -306,7 +329,8 @@ async fn whoever_is_gone_leaves_a_message_to_the_next_and_writes_nothing_late() 
     let delivered = delivery().await;
     assert_eq!((delivered.status, delivered.attempts.len(), delivered.next_attempt_at), (DeliveryStatus::Delivered, 1, None));
     // It can be sent again, with what was before.
-    let replay = async || world.api.tenant_write(account, async |conn| webhook_deliveries::replay(conn, account, hook, gone.id).await).await;
+    let replay =
+        async || world.api.tenant_write(account, async |conn| webhook_deliveries::replay(conn, account, hook, gone.id).await).await;
     replay().await.unwrap();
     assert!(matches!(replay().await, Err(StoreError::Stale)), "it is on its way");
     let again = claim(&world, account, hook).await.unwrap();
@@ -334,7 +358,8 @@ async fn a_disabled_webhook_ends_what_waits_and_one_that_is_enabled_begins_anew(
     let off = change(false).await;
     assert!(off.disabled.is_some_and(|(_, reason)| reason == DisabledReason::ByHand) && off.failing_since.is_some());
     assert!(claim(&world, account, hook).await.is_none());
-    let ended = world.api.tenant(account, async |conn| webhook_deliveries::get_delivery(conn, account, hook, claimed.id).await).await.unwrap();
+    let ended =
+        world.api.tenant(account, async |conn| webhook_deliveries::get_delivery(conn, account, hook, claimed.id).await).await.unwrap();
     assert_eq!(ended.status, DeliveryStatus::Failed);
     let on = change(true).await;
     assert!(on.disabled.is_none() && on.failing_since.is_none());
@@ -352,7 +377,10 @@ async fn messages_of_an_account_that_is_suspended_for_abuse_wait() {
     assert!(claim(&world, account, hook).await.is_none());
     let waiting = "SELECT count(*) FROM webhook_deliveries WHERE status = 'pending' AND attempts = 0 AND next_attempt_at > now() + interval '59 minutes'";
     assert_eq!(world.database.value::<i64>(waiting).await, 1);
-    world.database.run("UPDATE accounts SET status = 'active', suspended_at = NULL; UPDATE webhook_deliveries SET next_attempt_at = now()").await;
+    world
+        .database
+        .run("UPDATE accounts SET status = 'active', suspended_at = NULL; UPDATE webhook_deliveries SET next_attempt_at = now()")
+        .await;
     assert!(claim(&world, account, hook).await.is_some());
 }
 
@@ -368,7 +396,7 @@ async fn two_secrets_are_valid_for_a_while_and_never_three_and_the_api_reads_non
     };
     let rotate = async |first: u8| {
         let secret = [first; 32];
-        let rotated = world.api.tenant_write(account, async move |conn| {
+        let rotated = world.api.tenant_write(account, async |conn| {
             webhooks::rotate_secret(conn, &world.masters, account, hook, &secret, TimeDelta::hours(24)).await
         });
         rotated.await.unwrap()

@@ -23,8 +23,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 pub use account::{AcmeAccount, AcmeDirectory};
-pub(crate) use http::retry_after;
 pub use client::{Authorization, AuthorizationStatus, NewOrder, OrderState, OrderStatus};
+pub(crate) use http::retry_after;
 pub use key_change::KeyChangeError;
 pub use renewal_info::RenewalInfo;
 use zonecert_domain::email::Email;

@@ -12,7 +12,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use zeroize::Zeroizing;
 use zonecert_domain::webhook::{Destinations, UrlError};
-use zonecert_resolver::{Data, RecordType, Resolver};
+use zonecert_resolver::{Answer, Data, RecordType, Resolver};
 use zonecert_store::webhook_deliveries::{Attempt, Claimed};
 
 use super::signature::sign;
@@ -190,7 +190,7 @@ async fn look_up(resolver: &Resolver, name: &str) -> Result<Vec<IpAddr>, Unusabl
     let (four, six) = tokio::join!(resolver.look_up(name, RecordType::A), resolver.look_up(name, RecordType::Aaaa));
     let addresses: Vec<IpAddr> = [&four, &six]
         .into_iter()
-        .flat_map(|answer| answer.records())
+        .flat_map(Answer::records)
         .filter_map(|record| if let Data::Address(address) = record.data { Some(address) } else { None })
         .collect();
     match (addresses.is_empty(), four.is_definite() && six.is_definite()) {

@@ -86,7 +86,8 @@ impl World {
 
     async fn webhook(&self, url: &str) -> Result<WebhookId> {
         let new = NewWebhook { url, events: &[], description: None };
-        let made = self.owner.tenant(self.account, async |conn| webhooks::insert_webhook(conn, &self.masters, self.account, &new, SECRET).await);
+        let made =
+            self.owner.tenant(self.account, async |conn| webhooks::insert_webhook(conn, &self.masters, self.account, &new, SECRET).await);
         Ok(made.await?.id)
     }
 
@@ -382,7 +383,11 @@ async fn a_worker_that_dies_in_the_middle_leaves_the_message_to_another_under_th
     webhook::run(&next, world.job(webhook)).await?;
     assert_eq!(receiver.received().len(), 1);
     assert!(world.due_in(id).await? <= 30.0);
-    world.change("DELETE FROM apalis.jobs; UPDATE webhook_deliveries SET next_attempt_at = now() - interval '11 seconds', claimed_until = now()").await?;
+    world
+        .change(
+            "DELETE FROM apalis.jobs; UPDATE webhook_deliveries SET next_attempt_at = now() - interval '11 seconds', claimed_until = now()",
+        )
+        .await?;
     sweeper::sweep(&next).await?;
     assert_eq!(world.count("SELECT count(*) FROM apalis.jobs WHERE job_type = 'webhook'").await?, 1, "the sweeper sends its job");
     webhook::run(&next, world.job(webhook)).await?;
