@@ -85,7 +85,6 @@ pub struct WebhookChange {
     /// What it is told.
     pub events: Option<Vec<WebhookEvent>>,
     /// What its maker says of it; `Some(None)` takes it away.
-    #[expect(clippy::option_option, reason = "absent and null mean different things in a change (RFC 7396)")]
     pub description: Option<Option<String>>,
     /// Whether it is told anything.
     pub enabled: Option<bool>,
