@@ -143,7 +143,8 @@ impl State {
     }
 }
 
-/// Answers for every name: with the first of these lists at the first look, with the second at the second, and with the last from then on.
+/// Answers for a name whose first label is `a` with the first of these lists, with the second for `b`, and so on; for any other name with the first at the first
+/// look, with the second at the second, and with the last from then on.
 pub(crate) struct FickleDns {
     pub(crate) address: SocketAddr,
     looks: Arc<Mutex<usize>>,
@@ -178,7 +179,7 @@ impl Drop for FickleDns {
     }
 }
 
-/// RFC 1035 §4.1. A and AAAA records of a list are answered by their type; what is asked for AAAA belongs to the look that is under way.
+/// RFC 1035 §4.1. A and AAAA records of a list are answered by their type; a look is counted by what is asked for A.
 fn answer(question: &[u8], answers: &[Vec<IpAddr>], looks: &Mutex<usize>) -> Option<Vec<u8>> {
     let name_ends = 12 + question.get(12..)?.iter().position(|&byte| byte == 0)?;
     let asked = question.get(12..name_ends + 5)?;
@@ -187,8 +188,12 @@ fn answer(question: &[u8], answers: &[Vec<IpAddr>], looks: &Mutex<usize>) -> Opt
     if record_type == 1 {
         *looks += 1;
     }
-    let look = looks.saturating_sub(1).min(answers.len() - 1);
-    let records: Vec<Vec<u8>> = answers[look]
+    let list = match question.get(12..14)? {
+        [1, letter] => usize::from(letter.to_ascii_lowercase().checked_sub(b'a')?),
+        _ => looks.saturating_sub(1),
+    };
+    let list = list.min(answers.len() - 1);
+    let records: Vec<Vec<u8>> = answers[list]
         .iter()
         .filter_map(|address| match (address, record_type) {
             (IpAddr::V4(address), 1) => Some(address.octets().to_vec()),

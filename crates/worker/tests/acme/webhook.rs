@@ -148,7 +148,8 @@ async fn a_message_arrives_as_it_was_written_signed_with_each_valid_secret() -> 
     rotated.await?;
     let id = world.message(webhook).await?;
     webhook::run(&world.worker()?, world.job(webhook)).await?;
-    let [request] = &receiver.received()[..] else { anyhow::bail!("{:?}", receiver.received()) };
+    let received = receiver.received();
+    let [request] = &received[..] else { anyhow::bail!("{received:?}") };
     let delivery = world.delivery(webhook, id).await?;
     assert_eq!((request.line.as_str(), &request.body), ("POST /hook HTTP/1.1", &delivery.body));
     assert_eq!(request.header("content-type"), "application/json");
