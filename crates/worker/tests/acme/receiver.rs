@@ -128,7 +128,7 @@ impl State {
         let reply = self.replies.lock().unwrap().pop_front().unwrap_or(Reply::Say("204 No Content", Vec::new(), Vec::new()));
         match reply {
             Reply::Say(status, headers, body) => {
-                let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+                let headers: String = headers.iter().flat_map(|header| [header.as_str(), "\r\n"]).collect();
                 let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
                 stream.write_all(head.as_bytes()).await?;
                 stream.write_all(&body).await?;

@@ -130,7 +130,7 @@ impl World {
 
 /// The signature as `openssl` computes it, which knows nothing of us.
 async fn by_openssl(secret: &[u8], signed: &str) -> Result<String> {
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = secret.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let script = format!("printf %s \"$1\" | openssl dgst -sha256 -mac HMAC -macopt hexkey:{hex} -binary | openssl base64 -A");
     let output = Command::new("sh").args(["-c", &script, "sh", signed]).output().await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -148,8 +148,8 @@ async fn a_message_arrives_as_it_was_written_signed_with_each_valid_secret() -> 
     rotated.await?;
     let id = world.message(webhook).await?;
     webhook::run(&world.worker()?, world.job(webhook)).await?;
-    let received = receiver.received();
-    let [request] = &received[..] else { anyhow::bail!("{received:?}") };
+    let requests = receiver.received();
+    let [request] = &requests[..] else { anyhow::bail!("{requests:?}") };
     let delivery = world.delivery(webhook, id).await?;
     assert_eq!((request.line.as_str(), &request.body), ("POST /hook HTTP/1.1", &delivery.body));
     assert_eq!(request.header("content-type"), "application/json");
