@@ -95,12 +95,10 @@ CREATE TRIGGER sealed_under_a_live_key AFTER INSERT OR UPDATE OF data_key_id ON 
 
 -- What becomes of a certificate is told where its row changes: the one place that nobody who changes it can go round.
 ALTER TABLE certificates
-    -- How often something has been told of it: the number of the last message.
-    ADD COLUMN event_number bigint NOT NULL DEFAULT 0,
-    -- The state in which the version in use has ended, once that was told.
-    ADD COLUMN announced_end text CONSTRAINT certificates_announced_end_check CHECK (announced_end IN ('expired', 'revoked')),
-    -- How many days before the end of the version in use it was told last that it ends, and when it is to be told next.
-    ADD COLUMN expiry_notice_days integer,
+    -- What was told of it: the `number` of the last message; the state in which the version in use has ended (`end`), and how many days before its end it was told
+    -- last that it ends (`days`), once that was told.
+    ADD COLUMN announced jsonb NOT NULL DEFAULT '{}',
+    -- When it is to be told next that the version in use ends.
     ADD COLUMN expiry_notice_due_at timestamptz;
 
 -- The next moment after `moment` at which it is told that something ends at `ends_at`: 30, 14, 7 and 1 days before, of 24 hours each.
@@ -134,6 +132,7 @@ DECLARE
     has_new_version boolean;
     failed_again boolean;
     happened text;
+    number bigint;
     message text;
     delivery record;
 BEGIN
@@ -143,34 +142,34 @@ BEGIN
     has_new_version := NEW.current_version_id IS NOT NULL AND (is_new OR NEW.current_version_id IS DISTINCT FROM OLD.current_version_id);
     failed_again := NOT is_new AND NEW.last_error IS NOT NULL AND NEW.last_error IS DISTINCT FROM OLD.last_error;
     IF has_new_version THEN
-        NEW.announced_end := NULL;
-        NEW.expiry_notice_days := NULL;
+        NEW.announced := NEW.announced - 'end' - 'days';
         NEW.expiry_notice_due_at := next_expiry_notice(NEW.expires_at, now());
     END IF;
     happened := CASE
         WHEN NEW.deleted_at IS NOT NULL THEN 'certificate.deleted'
         WHEN has_new_version THEN CASE WHEN is_new OR OLD.current_version_id IS NULL THEN 'certificate.issued' ELSE 'certificate.renewed' END
-        WHEN NOT is_new AND NEW.expiry_notice_days IS DISTINCT FROM OLD.expiry_notice_days THEN 'certificate.expiring'
+        WHEN NOT is_new AND NEW.announced ->> 'days' IS DISTINCT FROM OLD.announced ->> 'days' THEN 'certificate.expiring'
         WHEN NOT is_new AND NEW.status = OLD.status THEN
             CASE WHEN failed_again THEN CASE NEW.status WHEN 'issued' THEN 'certificate.renewal_failed' WHEN 'pending' THEN 'certificate.attempt_failed' END END
         WHEN NEW.status = 'pending' THEN CASE WHEN OLD.status = 'validating' THEN 'certificate.attempt_failed' ELSE 'certificate.requested' END
         -- It has gone back to the version that it had.
-        WHEN NEW.status = 'issued' OR NEW.status = NEW.announced_end THEN CASE WHEN NOT is_new THEN 'certificate.renewal_failed' END
+        WHEN NEW.status = 'issued' OR NEW.status = NEW.announced ->> 'end' THEN CASE WHEN NOT is_new THEN 'certificate.renewal_failed' END
         ELSE 'certificate.' || NEW.status
     END;
     IF happened IS NULL THEN
         RETURN NEW;
     END IF;
     IF NEW.status IN ('expired', 'revoked') THEN
-        NEW.announced_end := NEW.status;
+        NEW.announced := NEW.announced || jsonb_build_object('end', NEW.status);
     END IF;
-    NEW.event_number := NEW.event_number + 1;
+    number := coalesce((NEW.announced ->> 'number')::bigint, 0) + 1;
+    NEW.announced := NEW.announced || jsonb_build_object('number', number);
     message := jsonb_build_object(
         'type', happened,
         'timestamp', rfc3339(now()),
         'data', jsonb_build_object(
             'certificate_id', 'cert_' || replace(NEW.id::text, '-', ''),
-            'sequence', NEW.event_number,
+            'sequence', number,
             'domain', NEW.domain,
             'name', NEW.name,
             'status', NEW.status,
@@ -178,7 +177,7 @@ BEGIN
             'auto_renew', NEW.auto_renew,
             'issued_at', rfc3339(NEW.issued_at),
             'expires_at', rfc3339(NEW.expires_at),
-            'days_left', CASE WHEN happened = 'certificate.expiring' THEN NEW.expiry_notice_days END,
+            'days_left', CASE WHEN happened = 'certificate.expiring' THEN NEW.announced -> 'days' END,
             'error', CASE WHEN happened LIKE '%failed' THEN
                 jsonb_build_object('code', NEW.last_error ->> 'code', 'detail', NEW.last_error ->> 'detail',
                     'next_attempt_at', NEW.last_error ->> 'next_attempt_at') END))::text;
@@ -193,7 +192,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER certificates_announce BEFORE INSERT OR UPDATE OF status, current_version_id, deleted_at, expiry_notice_days ON certificates
+CREATE TRIGGER certificates_announce BEFORE INSERT OR UPDATE OF status, current_version_id, deleted_at, announced ON certificates
     FOR EACH ROW EXECUTE FUNCTION certificates_announce();
 REVOKE ALL ON FUNCTION certificates_announce(), next_expiry_notice(timestamptz, timestamptz), uuid_v7(), rfc3339(timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION next_expiry_notice(timestamptz, timestamptz), uuid_v7(), rfc3339(timestamptz) TO zonecert_api, zonecert_worker;

@@ -21,10 +21,10 @@ pub async fn claim_due(conn: &mut Connection, put_off: Duration, batch: i32) -> 
 pub async fn announce(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<(), StoreError> {
     sql_query(
         "UPDATE certificates SET expiry_notice_due_at = next_expiry_notice(expires_at, now()),
-            expiry_notice_days = CASE WHEN status <> 'revoked' AND expires_at > now() THEN coalesce(
-                (SELECT min(days) FROM unnest(ARRAY[30, 14, 7, 1]) AS days
-                 WHERE expires_at - make_interval(hours => 24 * days) <= now() AND expires_at - make_interval(hours => 24 * days) > issued_at),
-                expiry_notice_days) ELSE expiry_notice_days END
+            announced = CASE WHEN status <> 'revoked' AND expires_at > now() THEN announced || coalesce(
+                (SELECT jsonb_build_object('days', min(days)) FROM unnest(ARRAY[30, 14, 7, 1]) AS days
+                 WHERE expires_at - make_interval(hours => 24 * days) <= now() AND expires_at - make_interval(hours => 24 * days) > issued_at
+                 HAVING count(*) > 0), '{}') ELSE announced END
          WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL AND expiry_notice_due_at IS NOT NULL",
     )
     .bind::<sql_types::Uuid, _>(account.0)

@@ -149,6 +149,8 @@ diesel::table! {
         renewal_info_checked_at -> Nullable<Timestamptz>,
         renewal_info_due_at -> Nullable<Timestamptz>,
         renewal_info_failures -> Int4,
+        announced -> Jsonb,
+        expiry_notice_due_at -> Nullable<Timestamptz>,
     }
 }
 
