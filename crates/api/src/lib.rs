@@ -38,6 +38,7 @@ mod text;
 mod tokens;
 mod trace;
 pub mod traffic;
+mod webhooks;
 mod zones;
 
 pub use app::App;

@@ -32,13 +32,14 @@ use kind::{COMMON, Common, Kind};
 use problems::Answers;
 
 /// The groups of operations, in the order in which they are shown.
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("people", "Signing in, oneself, the people of an account, and the account."),
     ("tokens", "API tokens, for programs."),
     ("zones", "DNS zones and the proof that they are yours."),
     ("certificates", "Certificates, their logs and their files."),
     ("keys", "Private keys, which certificates can share."),
     ("downloads", "Files for programs, by an API key of just these: the download API of LeGo CertHub and Cert Warden."),
+    ("webhooks", "Messages to you when something becomes of a certificate."),
     ("plans", "What an account may have."),
     ("operators", "For the operator of the service."),
     ("service", "For load balancers and for whoever writes a client."),

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
-use zonecert_domain::id::{AccountId, AuditEntryId, CertificateId, OrderId};
+use zonecert_domain::id::{AccountId, AuditEntryId, CertificateId, DeliveryId, OrderId};
 use zonecert_domain::zone_name::ZoneName;
 use zonecert_store::certificates::Position;
-use zonecert_store::{audit_log, order_history, version_history, zone_records};
+use zonecert_store::{audit_log, order_history, version_history, webhook_deliveries, zone_records};
 
 use crate::faults::Faults;
 use crate::problem::{FieldError, Problem};
@@ -123,10 +123,21 @@ impl Cursor for version_history::Position {
     }
 }
 
+impl Cursor for webhook_deliveries::Position {
+    fn write(&self) -> String {
+        write_moment_and_id(DELIVERIES, self.created_at, self.id.0)
+    }
+
+    fn read_back(text: &str) -> Option<Self> {
+        read_moment_and_id(DELIVERIES, text).map(|(created_at, id)| Self { created_at, id: DeliveryId(id) })
+    }
+}
+
 /// Which list a cursor of moment and identifier belongs to.
 const CERTIFICATES: u8 = b'c';
 const AUDIT: u8 = b'a';
 const ORDERS: u8 = b'o';
+const DELIVERIES: u8 = b'd';
 
 fn write_moment_and_id(list: u8, at: DateTime<Utc>, id: Uuid) -> String {
     let mut bytes = vec![list];

@@ -7,7 +7,7 @@ use actix_web::web::{self, ServiceConfig};
 use crate::route::Route;
 use crate::{
     account, api_keys, audit, certificates, downloads, health, keys, limits, live, openapi, operators, people, plans, reference, tokens,
-    zones,
+    webhooks, zones,
 };
 
 /// Every route, in the order in which they are described.
@@ -22,6 +22,7 @@ pub fn all() -> Vec<Route> {
         api_keys::routes(),
         downloads::routes(),
         live::stream::routes(),
+        webhooks::routes(),
         plans::routes(),
         limits::routes(),
         audit::list::routes(),

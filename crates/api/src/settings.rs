@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 use zonecert_domain::name::NamePolicy;
+use zonecert_domain::webhook::Destinations;
 use zonecert_domain::zone_name::ZoneName;
 use zonecert_preflight::Expectations;
 use zonecert_resolver::ResolverError;
@@ -42,6 +43,8 @@ pub struct ApiSettings {
     pub parallel_password_hashes: NonZeroUsize,
     /// Who may call from where, and how often.
     pub traffic: TrafficSettings,
+    /// Where webhooks may be.
+    pub webhook_destinations: Destinations,
     /// How long running requests may take to end once a stop is asked for.
     pub stop_patience: Duration,
 }

@@ -102,6 +102,10 @@ identifiers! {
     KeyVersionId = "keyver";
     /// A version with its key as PKCS#12.
     PfxFileId = "pfx";
+    /// Where an account is told what becomes of its certificates.
+    WebhookId = "hook";
+    /// One message to one webhook, with its attempts.
+    DeliveryId = "dlv";
 }
 
 fn parse(text: &str, prefix: &'static str) -> Result<Uuid, IdError> {

@@ -26,6 +26,7 @@ pub mod retry;
 pub mod revocation;
 pub mod scope;
 pub mod sign_in;
+pub mod webhook;
 pub mod zone_check;
 pub mod zone_mode;
 pub mod zone_name;

@@ -10,11 +10,13 @@ pub mod csr;
 mod error;
 mod jws;
 pub mod key;
+mod mac;
 pub mod pfx;
 pub mod seal;
 
 pub use chain::{CertificateChain, ChainProblem};
 pub use error::PkiError;
 pub use key::PrivateKey;
+pub use mac::hmac_sha256;
 pub use pfx::PfxFile;
 pub use seal::{Binding, DataKey, KeyOwner, MasterKeys, SealError, WrappedDataKey};

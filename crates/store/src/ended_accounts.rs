@@ -32,7 +32,8 @@ pub enum Ending {
 }
 
 /// What is left to be ended of an account's people and keys, table by table, in this order. All of them can be repeated.
-const STATEMENTS: [&str; 14] = [
+const STATEMENTS: [&str; 15] = [
+    "DELETE FROM webhooks WHERE account_id = $1",
     "UPDATE data_keys SET wrapped = NULL, destroyed_at = now() WHERE account_id = $1 AND destroyed_at IS NULL",
     "UPDATE key_versions SET sealed = NULL, destroyed_at = now() WHERE account_id = $1 AND destroyed_at IS NULL",
     "UPDATE private_keys SET deleted_at = now() WHERE account_id = $1 AND deleted_at IS NULL",

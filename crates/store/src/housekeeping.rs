@@ -19,17 +19,23 @@ pub enum Leftovers {
     EmailTokens,
     /// Mails that were sent or given up, `age` after they were written.
     Mails,
+    /// Messages to webhooks that were delivered or given up, `age` after that.
+    WebhookDeliveries,
+    /// Secrets of webhooks that were replaced, `age` after their end.
+    WebhookSecrets,
 }
 
 impl Leftovers {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::RefreshTokens, Self::EmailTokens, Self::Mails];
+    pub const ALL: [Self; 5] = [Self::RefreshTokens, Self::EmailTokens, Self::Mails, Self::WebhookDeliveries, Self::WebhookSecrets];
 
     const fn statement(self) -> &'static str {
         match self {
             Self::RefreshTokens => "SELECT sweep_refresh_tokens(make_interval(secs => $1), $2) AS deleted",
             Self::EmailTokens => "SELECT sweep_email_tokens(make_interval(secs => $1), $2) AS deleted",
             Self::Mails => "SELECT sweep_finished_mails(make_interval(secs => $1), $2) AS deleted",
+            Self::WebhookDeliveries => "SELECT sweep_finished_deliveries(make_interval(secs => $1), $2) AS deleted",
+            Self::WebhookSecrets => "SELECT sweep_webhook_secrets(make_interval(secs => $1), $2) AS deleted",
         }
     }
 

@@ -18,12 +18,13 @@ pub const LATE_AFTER: Duration = Duration::from_hours(1);
 pub const MOST_COUNTED: u32 = 10_000;
 
 /// What waits to be done, by the name of its queue.
-pub const QUEUES: [&str; 4] = ["issue", "mail", "project", "revoke"];
+pub const QUEUES: [&str; 5] = ["issue", "mail", "project", "revoke", "webhook"];
 
 /// Numbers of this moment. Counts stop at [`MOST_COUNTED`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlatformState {
     /// Due and not begun, for each of [`QUEUES`]: how many, and for how many seconds the oldest. A mail counts from when it was written until it is sent.
+    /// Messages to webhooks count where nobody is at their webhook: a slow receiver's backlog is its owner's.
     pub queues: BTreeMap<String, (f64, f64)>,
     /// Issuances that a worker holds.
     pub issuances_running: f64,
@@ -57,10 +58,9 @@ pub async fn read(conn: &mut Connection) -> Result<PlatformState, StoreError> {
         value: f64,
     }
 
-    let rows: Vec<Row> = sql_query("SELECT measure, label, value FROM sweep_platform_state(make_interval(secs => $1))")
-        .bind::<sql_types::Double, _>(LATE_AFTER.as_secs_f64())
-        .load(conn)
-        .await?;
+    let query = "SELECT measure, label, value FROM sweep_platform_state(make_interval(secs => $1))
+         UNION ALL SELECT measure, label, value FROM sweep_webhook_state()";
+    let rows: Vec<Row> = sql_query(query).bind::<sql_types::Double, _>(LATE_AFTER.as_secs_f64()).load(conn).await?;
     let mut state = PlatformState::default();
     for Row { measure, label, value } in rows {
         match (measure.as_str(), label.as_str()) {

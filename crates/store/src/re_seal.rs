@@ -20,7 +20,9 @@ use crate::mails::MailId;
 use crate::master_keys::step_down;
 use crate::schema::data_keys as data_keys_table;
 use crate::statement::sql_query;
-use crate::{Connection, Store, StoreError, acme_accounts, data_keys, key_stock, mails, pfx_files, platform_data_keys, private_keys};
+use crate::{
+    Connection, Store, StoreError, acme_accounts, data_keys, key_stock, mails, pfx_files, platform_data_keys, private_keys, webhooks,
+};
 
 /// Secrets that are sealed anew in one transaction.
 const BATCH: i32 = 50;
@@ -36,7 +38,7 @@ struct Place {
 }
 
 /// Every column that refers to `data_keys`, by its table; a test compares.
-const OF_ACCOUNTS: [Place; 3] = [
+const OF_ACCOUNTS: [Place; 4] = [
     Place {
         table: "key_versions",
         column: "sealed",
@@ -54,6 +56,12 @@ const OF_ACCOUNTS: [Place; 3] = [
         column: "sealed",
         data_key: "data_key_id",
         binding: |owner, row| Some(pfx_files::binding(account(owner)?, PfxFileId(row))),
+    },
+    Place {
+        table: "webhook_secrets",
+        column: "sealed",
+        data_key: "data_key_id",
+        binding: |owner, row| Some(webhooks::secret_binding(account(owner)?, row)),
     },
 ];
 /// Every column that refers to `platform_data_keys`, by its table; a test compares.

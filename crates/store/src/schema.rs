@@ -475,6 +475,51 @@ diesel::table! {
 }
 
 diesel::table! {
+    webhook_deliveries (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        webhook_id -> Uuid,
+        event -> Text,
+        certificate_id -> Nullable<Uuid>,
+        body -> Text,
+        status -> Text,
+        attempts -> Int4,
+        next_attempt_at -> Nullable<Timestamptz>,
+        claimed_until -> Nullable<Timestamptz>,
+        log -> Jsonb,
+        last_error -> Nullable<Text>,
+        created_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    webhook_secrets (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        webhook_id -> Uuid,
+        data_key_id -> Uuid,
+        sealed -> Bytea,
+        created_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    webhooks (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        url -> Text,
+        events -> Array<Text>,
+        description -> Nullable<Text>,
+        disabled_at -> Nullable<Timestamptz>,
+        disabled_reason -> Nullable<Text>,
+        failing_since -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     workers (name) {
         name -> Text,
         version -> Text,
@@ -574,6 +619,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     sign_in_failures,
     users,
     versions,
+    webhook_deliveries,
+    webhook_secrets,
+    webhooks,
     workers,
     zone_projections,
     zone_records,

@@ -21,7 +21,7 @@ use crate::{Connection, StoreError};
 pub struct Waiting {
     /// Whose it is; none for a zone.
     pub account: Option<AccountId>,
-    /// An issuance, a revocation or a mail by its UUID, a zone by its name.
+    /// An issuance, a revocation, a mail or a webhook by its UUID, a zone by its name.
     pub id: String,
     /// Since when it could have been begun.
     pub since: DateTime<Utc>,
@@ -39,7 +39,9 @@ pub async fn list_waiting(conn: &mut Connection, queue: &str, batch: i32) -> Res
         since: DateTime<Utc>,
     }
 
-    let query = sql_query("SELECT account_id, id, since FROM sweep_waiting($1, $2)").bind::<sql_types::Text, _>(queue);
+    let query = "SELECT account_id, id, since FROM sweep_waiting($1, $2)
+         UNION ALL SELECT account_id, id, since FROM sweep_waiting_webhooks($2) WHERE $1 = 'webhook'";
+    let query = sql_query(query).bind::<sql_types::Text, _>(queue);
     let rows: Vec<Row> = query.bind::<sql_types::Integer, _>(batch).load(conn).await?;
     Ok(rows.into_iter().map(|row| Waiting { account: row.account_id.map(AccountId), id: row.id, since: row.since }).collect())
 }

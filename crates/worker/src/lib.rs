@@ -1,12 +1,13 @@
 //! The worker: takes jobs off the queue and brings certificates about.
 //!
-//! A job says no more than "look at this": the rows say what is to be done ([`issue`], [`revoke`], [`dns`], [`scan`]), [`queue`] carries the jobs,
-//! and the [`sweeper`] sends those again that got lost. The outside is reached through three ports, [`acme`], [`dns`] and [`mail`].
+//! A job says no more than "look at this": the rows say what is to be done ([`issue`], [`revoke`], [`dns`], [`scan`], [`webhook`]), [`queue`] carries the jobs,
+//! and the [`sweeper`] sends those again that got lost. The outside is reached through four ports, [`acme`], [`dns`], [`mail`] and [`webhook`].
 
 pub mod acme;
 mod directories;
 pub mod dns;
 mod expiry;
+mod expiry_notices;
 pub mod issue;
 pub mod key_stock;
 pub mod mail;
@@ -20,6 +21,7 @@ pub mod scan;
 pub mod settings;
 pub mod sweeper;
 pub mod wait;
+pub mod webhook;
 mod worker;
 pub mod zone_check;
 

@@ -44,11 +44,33 @@ pub(crate) enum Finding {
     Zone,
     Revocation,
     Mail,
+    Webhook,
     EndedAccount,
 }
 
+/// What has come of an attempt to deliver a message to a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeliveryOutcome {
+    Delivered,
+    /// It will be tried again.
+    Failed,
+    GivenUp,
+}
+
+impl DeliveryOutcome {
+    const ALL: [Self; 3] = [Self::Delivered, Self::Failed, Self::GivenUp];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::GivenUp => "given_up",
+        }
+    }
+}
+
 impl Finding {
-    const ALL: [Self; 5] = [Self::Issuance, Self::Zone, Self::Revocation, Self::Mail, Self::EndedAccount];
+    const ALL: [Self; 6] = [Self::Issuance, Self::Zone, Self::Revocation, Self::Mail, Self::Webhook, Self::EndedAccount];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -56,6 +78,7 @@ impl Finding {
             Self::Zone => "zone",
             Self::Revocation => "revocation",
             Self::Mail => "mail",
+            Self::Webhook => "webhook",
             Self::EndedAccount => "ended_account",
         }
     }
@@ -72,6 +95,7 @@ pub struct WorkerMetrics {
     leases_lost: IntCounter,
     findings: IntCounterVec,
     expired: IntCounterVec,
+    webhook_attempts: IntCounterVec,
     queue_failures: IntCounter,
     in_hand: IntGauge,
     taking_jobs: IntGauge,
@@ -121,6 +145,11 @@ impl WorkerMetrics {
                 "Certificates that have expired without a successor, by whether they were to renew by themselves.",
                 &["auto_renew"],
             ),
+            webhook_attempts: counters(
+                "zonecert_webhook_attempts_total",
+                "Attempts to deliver a message to a webhook, by what has come of them.",
+                &["outcome"],
+            ),
             queue_failures: counter("zonecert_queue_loop_failures_total", "Loops of the queue that ended and were started again."),
             in_hand: gauge("zonecert_worker_issuances_in_hand", "Issuances that this worker is working on."),
             taking_jobs: gauge("zonecert_worker_taking_jobs", "1 while this worker takes jobs, 0 while it is drained or stops."),
@@ -148,6 +177,9 @@ impl WorkerMetrics {
         }
         for finding in Finding::ALL {
             self.findings.with_label_values(&[finding.as_str()]);
+        }
+        for outcome in DeliveryOutcome::ALL {
+            self.webhook_attempts.with_label_values(&[outcome.as_str()]);
         }
         for auto_renew in ["true", "false"] {
             self.expired.with_label_values(&[auto_renew]);
@@ -203,6 +235,11 @@ impl WorkerMetrics {
         self.expired.with_label_values(&[if auto_renew { "true" } else { "false" }]).inc();
     }
 
+    /// A message to a webhook was tried.
+    pub(crate) fn delivered(&self, outcome: DeliveryOutcome) {
+        self.webhook_attempts.with_label_values(&[outcome.as_str()]).inc();
+    }
+
     /// Counts loops of the queue that have failed.
     pub(crate) fn queue_failures(&self) -> IntCounter {
         self.queue_failures.clone()
@@ -216,7 +253,7 @@ impl WorkerMetrics {
         self.taking_jobs.get() == 1
     }
 
-    fn parts(&self) -> [&dyn Collector; 12] {
+    fn parts(&self) -> [&dyn Collector; 13] {
         [
             &self.step_seconds,
             &self.issuance_seconds,
@@ -226,6 +263,7 @@ impl WorkerMetrics {
             &self.leases_lost,
             &self.findings,
             &self.expired,
+            &self.webhook_attempts,
             &self.queue_failures,
             &self.in_hand,
             &self.taking_jobs,

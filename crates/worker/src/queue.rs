@@ -22,6 +22,7 @@ use crate::issue::{self, IssueJob};
 use crate::mail::{self, MailJob};
 use crate::revoke::{self, RevokeJob};
 use crate::scan::{self, Scan, ScanJob};
+use crate::webhook::{self, WebhookJob};
 use crate::worker::{Worker, WorkerError};
 use wake::{Listener, Wake};
 
@@ -35,6 +36,9 @@ pub const REVOKE: &str = "revoke";
 /// Sends a mail.
 pub const MAIL: &str = zonecert_store::mails::QUEUE;
 
+/// Sends messages to a webhook.
+pub const WEBHOOK: &str = zonecert_store::webhook_deliveries::QUEUE;
+
 /// Looks for what is due.
 pub const SCAN: &str = "scan";
 
@@ -46,6 +50,9 @@ const REVOCATIONS: usize = 4;
 
 /// Mails sent at the same time: a relay wants few connections from one host.
 const MAILS: usize = 4;
+
+/// Webhooks that messages are sent to at the same time. Each job is one message at a time, and a few at one webhook.
+const WEBHOOKS: usize = 64;
 
 /// At a stop, what is still in hand is looked at this often.
 const LOOK_AT_HANDS: Duration = Duration::from_millis(50);
@@ -99,12 +106,18 @@ pub(crate) async fn run(worker: Arc<Worker>, queue_url: &str) -> Result<(), Work
                 take(MAIL, MAILS).await;
             }
         };
+        let webhooks = async {
+            if worker.webhooks.is_some() {
+                take(WEBHOOK, WEBHOOKS).await;
+            }
+        };
         tokio::join!(
             take(ISSUE, worker.settings.concurrency),
             take(PROJECT, PROJECTIONS),
             take(SCAN, Scan::ALL.len()),
             take(REVOKE, REVOCATIONS),
-            mails
+            mails,
+            webhooks
         );
         worker.metrics.takes_jobs(false);
         if worker.is_stopping() {
@@ -218,6 +231,7 @@ async fn dispatch(queue: &'static str, payload: Value, worker: &Worker) {
         ISSUE => serde_json::from_value(payload).map(Job::Issue),
         REVOKE => serde_json::from_value(payload).map(Job::Revoke),
         MAIL => serde_json::from_value(payload).map(Job::Mail),
+        WEBHOOK => serde_json::from_value(payload).map(Job::Webhook),
         SCAN => serde_json::from_value(payload).map(Job::Scan),
         _ => serde_json::from_value(payload).map(Job::Project),
     };
@@ -234,6 +248,7 @@ enum Job {
     Project(ProjectJob),
     Revoke(RevokeJob),
     Scan(ScanJob),
+    Webhook(WebhookJob),
 }
 
 impl Job {
@@ -252,6 +267,11 @@ impl Job {
             Self::Mail(job) => {
                 if let Err(error) = mail::run(worker, job).await {
                     tracing::warn!(mail = %job.mail_id, %error, "a mail was left; it is taken up again when it is due");
+                }
+            }
+            Self::Webhook(job) => {
+                if let Err(error) = webhook::run(worker, job).await {
+                    tracing::warn!(webhook = %job.webhook_id, %error, "a webhook was left; it is taken up again when something is due");
                 }
             }
             Self::Scan(job) => {

@@ -12,7 +12,7 @@ use zonecert_store::{StoreError, issuances, queue_jobs};
 
 use crate::queue::SCAN;
 use crate::worker::Worker;
-use crate::{expiry, renewal_info, renewals};
+use crate::{expiry, expiry_notices, renewal_info, renewals};
 
 /// Certificates that are claimed at a time.
 pub(crate) const BATCH: i32 = 100;
@@ -33,11 +33,13 @@ pub enum Scan {
     RenewalInfo,
     /// Certificates that have expired.
     Expiry,
+    /// Certificates of which it is to be told that they end.
+    ExpiryNotices,
 }
 
 impl Scan {
     /// Every scan.
-    pub const ALL: [Self; 3] = [Self::Renewals, Self::RenewalInfo, Self::Expiry];
+    pub const ALL: [Self; 4] = [Self::Renewals, Self::RenewalInfo, Self::Expiry, Self::ExpiryNotices];
 
     /// The name in logs and in the key of its job.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Scan {
             Self::Renewals => "renewal-scan",
             Self::RenewalInfo => "renewal-info-scan",
             Self::Expiry => "expiry-scan",
+            Self::ExpiryNotices => "expiry-notice-scan",
         }
     }
 }
@@ -106,6 +109,7 @@ pub async fn look(worker: &Worker, scan: Scan) -> Result<(), StoreError> {
         Scan::Renewals => renewals::look(worker).await,
         Scan::RenewalInfo => renewal_info::look(worker).await,
         Scan::Expiry => expiry::look(worker).await,
+        Scan::ExpiryNotices => expiry_notices::look(worker).await,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use zonecert_store::housekeeping::Leftovers;
 use zonecert_store::{
     StoreError, ca_budget, ca_pauses, ended_accounts, idempotency_keys, issuances, mails, queue_jobs, revocations, sign_in_failures,
-    workers, zone_projections,
+    webhook_deliveries, workers, zone_projections,
 };
 
 use crate::metrics::Finding;
@@ -25,7 +25,7 @@ const KEEP_ANSWERS: Duration = Duration::from_hours(24);
 /// By then every failure is forgotten one by one, and no wait goes on.
 const KEEP_SIGN_IN_FAILURES: Duration = Duration::from_hours(24);
 
-/// Tokens that have expired, and mails that were sent or given up, are kept this long, to be told from guesses and for people to look at.
+/// Tokens that have expired, and mails and messages to webhooks that were sent or given up, are kept this long, to be told from guesses and for people to look at.
 const KEEP_LEFTOVERS: Duration = Duration::from_hours(24 * 30);
 
 /// A worker that was killed is shown for so long.
@@ -83,6 +83,12 @@ pub async fn sweep(worker: &Worker) -> Result<(), StoreError> {
             worker.metrics.found(Finding::Mail);
             tracing::debug!(%account, mail = %mail.0, "woke a mail that nobody was sending");
         }
+    }
+    let webhooks = worker.store.autocommit(async |conn| webhook_deliveries::list_forgotten(conn, GRACE, BATCH).await).await?;
+    for (account, webhook) in webhooks {
+        worker.store.tenant(account, async |conn| webhook_deliveries::wake_forgotten(conn, account, webhook).await).await?;
+        worker.metrics.found(Finding::Webhook);
+        tracing::debug!(%account, %webhook, "woke a webhook that nobody was sending to");
     }
     let purged = worker.store.platform(async |conn| queue_jobs::purge(conn, KEEP_DONE_JOBS, BATCH).await).await?;
     if purged > 0 {

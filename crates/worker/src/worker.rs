@@ -15,6 +15,7 @@ use crate::dns::{Projector, Visibility};
 use crate::mail::Mailer;
 use crate::metrics::WorkerMetrics;
 use crate::settings::WorkerSettings;
+use crate::webhook::WebhookSender;
 use crate::{key_stock, presence, queue, scan, sweeper, zone_check};
 
 /// Private keys made at the same time, at most: more would only take turns on the cores.
@@ -33,6 +34,8 @@ pub struct Worker {
     pub(crate) settings: WorkerSettings,
     /// None where no way is set: mail waits for a worker that has one.
     pub(crate) mailer: Option<Mailer>,
+    /// None where messages to webhooks are left to other workers.
+    pub(crate) webhooks: Option<WebhookSender>,
     /// Unique for each start of a process: the owner of its leases.
     pub(crate) name: String,
     pub(crate) key_makers: Arc<Semaphore>,
@@ -87,6 +90,7 @@ impl Worker {
             visibility,
             settings,
             mailer: None,
+            webhooks: None,
             name,
             key_makers,
             in_hand,
@@ -102,6 +106,13 @@ impl Worker {
     #[must_use]
     pub fn with_mailer(mut self, mailer: Option<Mailer>) -> Self {
         self.mailer = mailer;
+        self
+    }
+
+    /// The same worker, which sends messages to webhooks this way.
+    #[must_use]
+    pub fn with_webhooks(mut self, sender: WebhookSender) -> Self {
+        self.webhooks = Some(sender);
         self
     }
 

@@ -85,6 +85,7 @@ impl Up {
             .with(setting::PUBLIC_URL, format!("http://{listen}"))
             .with(setting::LISTEN, listen)
             .with(setting::MAIL_DIR, mail.display().to_string())
+            .with(setting::WEBHOOK_NETWORKS, "127.0.0.1")
             .with(setting::LOG_FORMAT, "pretty");
         let api = product.serve().await?;
         say(&format!("API: {}", api.api_url()));

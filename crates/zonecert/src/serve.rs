@@ -24,7 +24,7 @@ pub(crate) async fn run(
     monitoring: &Monitoring,
 ) -> Result<()> {
     let masters = master_keys.read()?;
-    let settings = api.settings(&shared.ca, &shared.dns)?;
+    let settings = api.settings(&shared.ca, &shared.dns, &shared.webhooks)?;
     let store = database.open()?;
     monitoring.add_pool("api", store.clone());
     let mut app = App::new(store, masters, settings).context("ZONECERT_JWT_KEY_FILE or ZONECERT_RESOLVER")?;

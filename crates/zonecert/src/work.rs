@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use zonecert_api::Monitoring;
+use zonecert_worker::webhook::WebhookSender;
 use zonecert_worker::{Worker, worker_name};
 
 use crate::settings::database::DatabaseArgs;
@@ -18,7 +19,7 @@ pub(crate) async fn run(
     database: &DatabaseArgs,
     master_keys: &MasterKeyArgs,
     worker: WorkerArgs,
-    SharedArgs { ca, dns }: &SharedArgs,
+    SharedArgs { ca, dns, webhooks }: &SharedArgs,
     OutsideArgs { acme, powerdns, mail }: &OutsideArgs,
     monitoring: &Monitoring,
 ) -> Result<()> {
@@ -30,8 +31,11 @@ pub(crate) async fn run(
     let name = worker_name();
     let projector = powerdns.projector(&store, dns, &name)?;
     let mailer = mail.mailer()?;
-    let worker = Worker::new(name.clone(), store, masters, directories, projector, dns.resolver()?, settings)
+    let resolver = dns.resolver()?;
+    let sender = WebhookSender::new(webhooks.destinations(), &resolver)?;
+    let worker = Worker::new(name.clone(), store, masters, directories, projector, resolver, settings)
         .with_mailer(mailer)
+        .with_webhooks(sender)
         .with_visibility(dns.propagation_check.clone());
     monitoring.add(worker.metrics().clone())?;
     let worker = Arc::new(worker);

@@ -12,6 +12,7 @@ mod operators;
 mod people;
 mod things;
 mod tokens;
+mod webhooks;
 mod zones;
 
 use std::path::PathBuf;
@@ -70,6 +71,7 @@ async fn every_answer_is_as_described_and_every_described_status_is_answered() -
     open_routes(api).await;
     people::scenario(&world).await?;
     tokens::scenario(&world).await;
+    webhooks::scenario(&world).await;
     zones::scenario(&world).await?;
     certificates::scenario(&world).await?;
     keys::scenario(&world).await;

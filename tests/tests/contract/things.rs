@@ -40,10 +40,19 @@ impl Things {
         let api_key = api.expect(201, Request::post(api_keys).by(owner)).await;
         let report = Request::put(format!("/api/v1/certificates/{certificate}/deployments/{TARGET}")).by(owner);
         api.expect(200, report.json(json!({"served_sha256": issued["current_version"]["fingerprint_sha256"]}))).await;
+        let webhook = json!({"url": "https://hooks.customer.test/"});
+        let webhook = api.expect(201, Request::post("/api/v1/webhooks").by(owner).json(webhook)).await;
+        let test = format!("/api/v1/webhooks/{}/test", text(&webhook["id"]));
+        let delivery = api.expect(202, Request::post(test).by(owner)).await;
+        // Nothing more comes of its messages.
+        let off = Request::patch(format!("/api/v1/webhooks/{}", text(&webhook["id"])));
+        api.expect(200, off.by(owner).json(json!({"enabled": false}))).await;
         let ids = [
             ("acct", text(&me["account"]["id"])),
             ("apikey", text(&api_key["id"])),
             ("cert", certificate),
+            ("dlv", text(&delivery["id"])),
+            ("hook", text(&webhook["id"])),
             ("inv", text(&invitation["id"])),
             ("order", text(&orders["orders"][0]["id"])),
             ("key", key),

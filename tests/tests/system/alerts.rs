@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::json;
 use zonecert_devstack::product::{Product, setting};
 use zonecert_devstack::{DatabaseProxy, PebbleOptions, PebbleServer, PowerDnsProxy, Traffic, shared, unique_label, wait};
@@ -18,7 +18,7 @@ const OF_NO_DATABASE: [&str; 3] = ["ZonecertDatabaseAway", "ZonecertApiErrors", 
 const OF_NO_DNS_SERVER: [&str; 4] =
     ["ZonecertNeedsOperator", "ZonecertRenewalsOverdue", "ZonecertExpiryNear", "ZonecertCertificateExpired"];
 const OF_NO_CA_AND_NO_RELAY: [&str; 3] = ["ZonecertIssuancesFail", "ZonecertCaBudgetLow", "ZonecertMailWaits"];
-const OF_NO_WORKER: [&str; 3] = ["ZonecertKeyStockEmpty", "ZonecertNoWorker", "ZonecertQueueStalled"];
+const OF_NO_WORKER: [&str; 4] = ["ZonecertKeyStockEmpty", "ZonecertNoWorker", "ZonecertQueueStalled", "ZonecertWebhooksWait"];
 const OF_A_WORKER_THAT_DIED: [&str; 2] = ["ZonecertLeasesTakenOver", "ZonecertSweeperFinds"];
 
 /// What the tests below cause.
@@ -247,15 +247,19 @@ async fn alerts_of_a_worker_that_dies() -> Result<()> {
     pages.then(both(&system, "the key is used", has(0.0)).await?);
 
     system.worker.kill().await?;
+    let hook = account.client.post("/webhooks", &json!({ "url": "https://hooks.example.com/" })).await?.expect(201)?;
+    account.client.post(&format!("/webhooks/{}/test", hook["id"].as_str().context("id")?), &json!({})).await?.expect(202)?;
     // They go by, and the jobs get lost.
     let ten_minutes = "UPDATE workers SET seen_at = seen_at - interval '10 minutes';
                        UPDATE issuances SET next_wake_at = next_wake_at - interval '10 minutes', woken_at = woken_at - interval '10 minutes',
                            lease_expires_at = lease_expires_at - interval '10 minutes' WHERE status = 'active';
-                       DELETE FROM apalis.jobs WHERE job_type = 'issue'";
+                       UPDATE webhook_deliveries SET next_attempt_at = next_attempt_at - interval '10 minutes';
+                       DELETE FROM apalis.jobs WHERE job_type IN ('issue', 'webhook')";
     system.database().await?.batch_execute(ten_minutes).await?;
     let stalled = |page: &Page| {
         page.get(r#"zonecert_workers{state="working"}"#) == Some(0.0)
             && page.get(r#"zonecert_queue_oldest_due_seconds{queue="issue"}"#) > Some(300.0)
+            && page.get(r#"zonecert_queue_oldest_due_seconds{queue="webhook"}"#) > Some(300.0)
     };
     pages.then(vec![Page::until(&system.api, "nobody works", stalled).await?, Page::default()]);
     pages.fire(&OF_NO_WORKER)?;

@@ -27,4 +27,5 @@ mod rotation;
 mod secrets;
 mod suspensions;
 mod versions;
+mod webhooks;
 mod zones;

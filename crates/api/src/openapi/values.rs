@@ -7,8 +7,8 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use zonecert_domain::scope::Scope as DomainScope;
-use zonecert_domain::{ca_limits, certificate, deployment, id, issuance, key, order, plan, records, renewal, revocation};
-use zonecert_store::{accounts, certificates, events, issuing, order_history, users, zones};
+use zonecert_domain::{ca_limits, certificate, deployment, id, issuance, key, order, plan, records, renewal, revocation, webhook};
+use zonecert_store::{accounts, certificates, events, issuing, order_history, users, webhook_deliveries, webhooks, zones};
 
 /// The digits of identifiers in examples.
 const DIGITS: &str = "0198c5f47e5b7c2a9d4e1c2b3a4d5e6f";
@@ -32,6 +32,7 @@ identifiers!(
     ApiKeyId,
     AuditEntryId,
     CertificateId,
+    DeliveryId,
     InvitationId,
     IssuanceId,
     KeyId,
@@ -41,7 +42,8 @@ identifiers!(
     TokenId,
     UserId,
     VersionId,
-    ZoneId,
+    WebhookId,
+    ZoneId
 );
 
 macro_rules! words {
@@ -68,6 +70,8 @@ words! {
     /// Whether a server has the version in use: `serving` if that was seen there at its last report, `stale` if another one was, `unknown` if it has not
     /// reported for 25 hours or could not tell.
     DeploymentState = deployment::DeploymentState::ALL.map(deployment::DeploymentState::as_str);
+    /// How far a message to a webhook is.
+    DeliveryStatus = webhook_deliveries::DeliveryStatus::ALL.map(webhook_deliveries::DeliveryStatus::as_str);
     /// Which of the CA's directories issues.
     Environment = issuing::Environment::ALL.map(issuing::Environment::as_str);
     /// What stands in the way of a certificate, for programs. Stable.
@@ -110,6 +114,10 @@ words! {
     Scope = DomainScope::ALL.map(DomainScope::as_str);
     /// Where a version came from.
     VersionSource = ["acme", "upload"];
+    /// Why a webhook is told nothing.
+    WebhookDisabledReason = webhooks::DisabledReason::ALL.map(webhooks::DisabledReason::as_str);
+    /// What a webhook is told.
+    WebhookEvent = webhook::WebhookEvent::ALL.map(webhook::WebhookEvent::as_str);
     /// Where a zone is served.
     ZoneMode = zones::ZoneMode::ALL.map(zones::ZoneMode::as_str);
     /// How far an account has come with a zone.

@@ -41,6 +41,7 @@ mod token_networks;
 mod tokens;
 mod users;
 mod verification;
+mod webhooks;
 mod zones;
 mod zones_delegated;
 mod zones_delete;

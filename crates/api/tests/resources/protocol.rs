@@ -17,6 +17,7 @@ use zonecert_api::{ApiSettings, App, Server};
 use zonecert_devstack::product::Role;
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::NamePolicy;
+use zonecert_domain::webhook::Destinations;
 use zonecert_pki::{MasterKeys, PrivateKey};
 use zonecert_store::Store;
 
@@ -37,6 +38,7 @@ fn serve(database_url: &str, patience: Duration) -> Server {
         threads: NonZeroUsize::MIN,
         parallel_password_hashes: NonZeroUsize::MIN,
         traffic: TrafficSettings::default(),
+        webhook_destinations: Destinations::default(),
         stop_patience: Duration::from_mins(1),
     };
     let store = Store::open(database_url, 2, patience).unwrap();

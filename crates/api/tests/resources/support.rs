@@ -18,6 +18,7 @@ use zonecert_domain::ca_limits::CaLimits;
 use zonecert_domain::id::AccountId;
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::NamePolicy;
+use zonecert_domain::webhook::Destinations;
 use zonecert_domain::zone_name::ZoneName;
 use zonecert_pki::{MasterKeys, PrivateKey};
 use zonecert_store::Store;
@@ -326,6 +327,7 @@ fn settings(stack: &StackHandle, token_key: &Zeroizing<String>) -> ApiSettings {
             sign_in_limits: "email=1000000/1,address=1000000/1".parse().unwrap(),
             ..TrafficSettings::default()
         },
+        webhook_destinations: Destinations::default(),
         stop_patience: Duration::from_secs(1),
     }
 }

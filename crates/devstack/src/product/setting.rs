@@ -107,6 +107,8 @@ pub const SIGN_IN_LIMITS: &str = "ZONECERT_SIGN_IN_LIMITS";
 pub const METRICS_LISTEN: &str = "ZONECERT_METRICS_LISTEN";
 /// A process writes the address of its page of metrics here.
 pub const METRICS_ADDRESS_FILE: &str = "ZONECERT_METRICS_ADDRESS_FILE";
+/// Networks to which messages to webhooks may go beside the public Internet, comma separated.
+pub const WEBHOOK_NETWORKS: &str = "ZONECERT_WEBHOOK_NETWORKS";
 /// Filter of the logs (`tracing-subscriber`'s `EnvFilter`).
 pub const LOG: &str = "ZONECERT_LOG";
 /// `pretty` or `json`.

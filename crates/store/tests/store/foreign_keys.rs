@@ -7,11 +7,12 @@ use crate::outcome::{Outcome, attempt};
 use crate::tables;
 
 /// Columns of a tenant's table that look like a reference and are none, and why.
-const NO_REFERENCE: [(&str, &str); 4] = [
+const NO_REFERENCE: [(&str, &str); 5] = [
     ("events.certificate_id", "the log outlives what it tells of"),
     ("events.issuance_id", "the log outlives what it tells of"),
     ("events.order_id", "the log outlives what it tells of"),
     ("refresh_tokens.family_id", "a family has no row"),
+    ("webhook_deliveries.certificate_id", "what was told outlives what it tells of, and is written before the certificate's own row"),
 ];
 
 /// References from a tenant's table to one of the platform.

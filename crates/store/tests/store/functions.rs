@@ -9,7 +9,8 @@ use crate::outcome::{Outcome, attempt};
 use crate::tables;
 
 /// Function, owner, whether it runs as its owner, and who may call it beside the owner.
-const FUNCTIONS: [(&str, &str, bool, &str); 47] = [
+const FUNCTIONS: [(&str, &str, bool, &str); 57] = [
+    ("certificates_announce()", "zonecert_owner", false, ""),
     (
         "enqueue_job(text,jsonb,text,timestamp with time zone,integer)",
         "zonecert_owner",
@@ -28,9 +29,11 @@ const FUNCTIONS: [(&str, &str, bool, &str); 47] = [
     ("lookup_refresh_token(bytea)", "zonecert_lookup", true, "zonecert_api"),
     ("lookup_user(text)", "zonecert_lookup", true, "zonecert_admin zonecert_api"),
     ("lookup_zone_projection(text)", "zonecert_lookup", true, "zonecert_api"),
+    ("next_expiry_notice(timestamp with time zone,timestamp with time zone)", "zonecert_owner", false, "zonecert_api zonecert_worker"),
     ("orders_keep_request()", "zonecert_owner", false, ""),
     ("pfx_files_end_with_their_key()", "zonecert_owner", false, ""),
     ("request_projection(text)", "zonecert_owner", true, "zonecert_admin zonecert_api zonecert_worker"),
+    ("rfc3339(timestamp with time zone)", "zonecert_owner", false, "zonecert_api zonecert_worker"),
     ("sealed_under_a_live_key()", "zonecert_owner", false, ""),
     ("sweep_accounts(uuid,integer)", "zonecert_sweep", true, "zonecert_admin"),
     ("sweep_challenge_records(text)", "zonecert_sweep", true, "zonecert_worker"),
@@ -43,6 +46,8 @@ const FUNCTIONS: [(&str, &str, bool, &str); 47] = [
     ("sweep_email_tokens(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_ended_accounts(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_expired_certificates(integer)", "zonecert_sweep", true, "zonecert_worker"),
+    ("sweep_expiry_notices(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
+    ("sweep_finished_deliveries(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_finished_mails(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_holder(uuid)", "zonecert_sweep", true, ""),
     ("sweep_idempotency_keys(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
@@ -56,9 +61,14 @@ const FUNCTIONS: [(&str, &str, bool, &str); 47] = [
     ("sweep_revocations(integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_troubled_issuances(boolean,interval,integer)", "zonecert_sweep", true, ""),
     ("sweep_waiting(text,integer)", "zonecert_sweep", true, ""),
+    ("sweep_waiting_webhooks(integer)", "zonecert_sweep", true, ""),
+    ("sweep_webhook_secrets(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
+    ("sweep_webhook_state()", "zonecert_sweep", true, "zonecert_api zonecert_worker"),
+    ("sweep_webhooks(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_zone_holder(text)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_zone_proofs(text)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_zone_records(text)", "zonecert_sweep", true, "zonecert_worker"),
+    ("uuid_v7()", "zonecert_owner", false, "zonecert_api zonecert_worker"),
     ("versions_immutable()", "zonecert_owner", false, ""),
     ("wake_forgotten_issuance(uuid,interval)", "zonecert_owner", false, "zonecert_worker"),
     ("wake_issuance(uuid,timestamp with time zone)", "zonecert_owner", false, "zonecert_admin zonecert_api zonecert_worker"),
@@ -123,6 +133,7 @@ async fn sweeps_see_every_tenant_as_the_worker_and_fail_as_the_api() {
     let sweeps = [
         "SELECT account_id::text FROM sweep_issuances('0', 10)",
         "SELECT account_id::text FROM sweep_mails('0', 10)",
+        "SELECT account_id::text FROM sweep_webhooks('0', 10)",
         "SELECT value FROM sweep_challenge_records('shared.test')",
         "SELECT sweep_delete_challenge_records('{}')::text",
         "SELECT sweep_delete_zone_records('shared.test', '{}')::text",

@@ -8,7 +8,7 @@ use crate::database::{Database, Role};
 const ALL: &str = "SELECT INSERT UPDATE DELETE";
 
 /// Table, and what the API and the worker may do to it. A list in parentheses names the only columns.
-const GRANTS: [(&str, &str, &str); 36] = [
+const GRANTS: [(&str, &str, &str); 39] = [
     ("__diesel_schema_migrations", "SELECT", "SELECT"),
     (
         "accounts",
@@ -35,7 +35,7 @@ const GRANTS: [(&str, &str, &str); 36] = [
     ("issuances", "SELECT INSERT UPDATE", "SELECT INSERT UPDATE"),
     ("key_stock", "", ALL),
     ("key_versions", "SELECT INSERT UPDATE(destroyed_at,sealed)", "SELECT INSERT UPDATE"),
-    ("mails", "INSERT", "SELECT UPDATE"),
+    ("mails", "INSERT", "SELECT INSERT UPDATE"),
     ("orders", "SELECT", "SELECT INSERT UPDATE"),
     ("pfx_files", "SELECT INSERT DELETE", "DELETE SELECT(account_id,key_version_id)"),
     ("platform_data_keys", "", ALL),
@@ -43,8 +43,11 @@ const GRANTS: [(&str, &str, &str); 36] = [
     ("refresh_tokens", "SELECT INSERT UPDATE", "SELECT(account_id,revoked_at) UPDATE(revoked_at)"),
     ("revocations", "SELECT INSERT", "SELECT INSERT UPDATE"),
     ("sign_in_failures", ALL, "SELECT DELETE"),
-    ("users", "SELECT INSERT UPDATE", "SELECT(account_id,deleted_at) UPDATE(deleted_at,email,name,password_hash)"),
+    ("users", "SELECT INSERT UPDATE", "SELECT(account_id,deleted_at,email,role) UPDATE(deleted_at,email,name,password_hash)"),
     ("versions", "SELECT", "SELECT INSERT UPDATE"),
+    ("webhook_deliveries", "SELECT INSERT UPDATE", "SELECT INSERT UPDATE"),
+    ("webhook_secrets", "INSERT DELETE SELECT(account_id,created_at,expires_at,id,webhook_id) UPDATE(expires_at)", "SELECT"),
+    ("webhooks", ALL, "SELECT DELETE UPDATE(disabled_at,disabled_reason,failing_since)"),
     ("workers", "", ALL),
     ("zone_projections", "", ALL),
     ("zone_records", ALL, "SELECT INSERT UPDATE(refusal,refused_at)"),
@@ -52,7 +55,7 @@ const GRANTS: [(&str, &str, &str); 36] = [
 ];
 
 /// What the owners of the functions may see and do, who have no log-in.
-const FUNCTION_OWNERS: [(&str, &str, &str); 26] = [
+const FUNCTION_OWNERS: [(&str, &str, &str); 28] = [
     ("zonecert_lookup", "api_keys", "SELECT(account_id,id,key_sha256)"),
     ("zonecert_lookup", "api_tokens", "SELECT(account_id,id,token_sha256)"),
     ("zonecert_lookup", "ca_budget", "SELECT(account_id,at,directory_url,kind,subject)"),
@@ -67,7 +70,7 @@ const FUNCTION_OWNERS: [(&str, &str, &str); 26] = [
     (
         "zonecert_sweep",
         "certificates",
-        "SELECT(account_id,deleted_at,expires_at,id,last_error,next_renewal_at,renewal_due_at,renewal_info_due_at,status) UPDATE(renewal_due_at,renewal_info_due_at)",
+        "SELECT(account_id,deleted_at,expires_at,expiry_notice_due_at,id,last_error,next_renewal_at,renewal_due_at,renewal_info_due_at,status) UPDATE(expiry_notice_due_at,renewal_due_at,renewal_info_due_at)",
     ),
     ("zonecert_sweep", "challenge_records", "DELETE SELECT(dns_zone,id,name,unwanted_at,value)"),
     ("zonecert_sweep", "data_keys", "SELECT(account_id,created_at,destroyed_at,id,master_key_id)"),
@@ -79,6 +82,12 @@ const FUNCTION_OWNERS: [(&str, &str, &str); 26] = [
     ("zonecert_sweep", "orders", "SELECT(acme_account_id,finished_at,status)"),
     ("zonecert_sweep", "refresh_tokens", "DELETE SELECT(expires_at,id)"),
     ("zonecert_sweep", "revocations", "SELECT(account_id,id,next_attempt_at,status)"),
+    (
+        "zonecert_sweep",
+        "webhook_deliveries",
+        "DELETE SELECT(account_id,claimed_until,created_at,finished_at,id,next_attempt_at,status,webhook_id)",
+    ),
+    ("zonecert_sweep", "webhook_secrets", "DELETE SELECT(expires_at,id)"),
     ("zonecert_sweep", "workers", "SELECT(drain_requested_at,seen_at)"),
     ("zonecert_sweep", "zone_projections", "SELECT(dns_zone,generation,lease_expires_at,next_wake_at,projected_generation)"),
     ("zonecert_sweep", "zone_records", "SELECT DELETE"),
@@ -104,7 +113,7 @@ const OPERATOR: [(&str, &str); 10] = [
 ];
 
 /// What the operator's commands step down to that change keys (docs/adr/0022-rotating-keys.md).
-const KEYS: [(&str, &str); 8] = [
+const KEYS: [(&str, &str); 9] = [
     (
         "acme_accounts",
         "SELECT(data_key_id,id,next_data_key_id,sealed_credentials,sealed_next_credentials) UPDATE(data_key_id,next_data_key_id,sealed_credentials,sealed_next_credentials)",
@@ -116,6 +125,7 @@ const KEYS: [(&str, &str); 8] = [
     ("mails", "SELECT(account_id,data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),
     ("pfx_files", "SELECT(account_id,data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),
     ("platform_data_keys", "SELECT INSERT DELETE UPDATE(master_key_id,wrapped)"),
+    ("webhook_secrets", "SELECT(account_id,data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),
 ];
 
 /// Role, table and what the role may do in the end, whatever it owes to PUBLIC or to other roles; nothing where it may do nothing.

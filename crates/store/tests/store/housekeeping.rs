@@ -58,6 +58,30 @@ async fn tokens_of_mails_are_deleted_a_month_after_they_have_expired() {
 }
 
 #[tokio::test]
+async fn messages_to_webhooks_are_deleted_a_month_after_they_were_over_and_secrets_after_their_end() {
+    let world = World::new().await;
+    fill(
+        &world,
+        "INSERT INTO webhook_deliveries (id, account_id, webhook_id, event, body, status, next_attempt_at, created_at, finished_at)
+         SELECT gen_random_uuid(), $account, gen_random_uuid(), 'webhook.test', '{}', status, next, now() - interval '90 days', now() - age
+         FROM (VALUES (interval '30 days', 'delivered', NULL::timestamptz), ('31 days', 'failed', NULL), ('29 days', 'delivered', NULL), (NULL, 'pending', now()))
+             AS t (age, status, next)",
+    )
+    .await;
+    assert_eq!(delete(&world, Leftovers::WebhookDeliveries).await, [3, 1, 0]);
+    assert_eq!(world.database.value::<i64>("SELECT count(*) FROM webhook_deliveries").await, 4);
+    fill(
+        &world,
+        "INSERT INTO webhook_secrets (id, account_id, webhook_id, data_key_id, sealed, expires_at)
+         SELECT gen_random_uuid(), $account, gen_random_uuid(), gen_random_uuid(), '', ends
+         FROM (VALUES (now() - interval '30 days'), (now() - interval '40 days'), (now() + interval '1 day'), (NULL)) AS t (ends)",
+    )
+    .await;
+    assert_eq!(delete(&world, Leftovers::WebhookSecrets).await, [3, 1, 0]);
+    assert_eq!(world.database.value::<i64>("SELECT count(*) FROM webhook_secrets").await, 4);
+}
+
+#[tokio::test]
 async fn mails_are_deleted_a_month_after_they_were_written_unless_they_wait() {
     let world = World::new().await;
     fill(

@@ -42,5 +42,6 @@ mod sweeping;
 mod tables;
 mod versions;
 mod versions_in_use;
+mod webhooks;
 mod world;
 mod zones;

@@ -20,6 +20,7 @@ async fn what_waits_rests_and_is_late_is_counted_over_all_tenants_for_every_role
              UPDATE certificates SET next_renewal_at = now() - interval '2 hours', renewal_due_at = now() - interval '1 minute', expires_at = now() + interval '3 days',
                  last_error = '{\"code\": \"acme_caa\"}';
              UPDATE mails SET sealed = '', sent_at = NULL, failed_at = NULL, created_at = now() - interval '20 minutes', next_attempt_at = now() + interval '1 hour';
+             UPDATE webhook_deliveries SET next_attempt_at = now() - interval '7 minutes';
              UPDATE zone_projections SET generation = projected_generation + 1, lease_expires_at = NULL, next_wake_at = now() - interval '1 minute'",
         )
         .await;
@@ -32,14 +33,22 @@ async fn what_waits_rests_and_is_late_is_counted_over_all_tenants_for_every_role
         assert!(same(due, issuances) && (299.0..400.0).contains(&age), "{state:?}");
         let (waiting, age) = state.queues["mail"];
         assert!(same(waiting, mails) && mails > 0 && (1_199.0..1_300.0).contains(&age), "a mail waits until it is sent: {state:?}");
+        let (waiting, age) = state.queues["webhook"];
+        assert!(same(waiting, 2) && (419.0..500.0).contains(&age), "{state:?}");
         assert!(same(state.renewals_due, certificates) && same(state.renewals_late["acme_caa"], certificates), "{state:?}");
         assert!(state.nearest_expiry_seconds.is_some_and(|left| (259_000.0..259_200.1).contains(&left)), "{state:?}");
         assert!(same(state.issuances_resting, 0) && same(state.issuances_running, 0), "{state:?}");
         assert_eq!(state.queues.keys().map(String::as_str).collect::<Vec<_>>(), platform_state::QUEUES);
     }
-    database.run("UPDATE issuances SET lease_expires_at = now() + interval '1 minute'").await;
+    let owner = database.store(Role::Owner, 1);
+    let waiting = owner.platform(async |conn| troubles::list_waiting(conn, "webhook", 10).await).await.unwrap();
+    assert!(waiting.len() == 2 && waiting.iter().all(|line| line.account.is_some()), "{waiting:?}");
+    let of_others = owner.platform(async |conn| troubles::list_waiting(conn, "issue", 10).await).await.unwrap();
+    assert!(of_others.iter().all(|line| line.id != waiting[0].id), "{of_others:?}");
+    database.run("UPDATE issuances SET lease_expires_at = now() + interval '1 minute'; UPDATE webhook_deliveries SET claimed_until = now() + interval '1 minute'").await;
     let state = database.store(Role::Api, 1).platform(async |conn| platform_state::read(conn).await).await.unwrap();
     assert!(same(state.issuances_running, issuances) && same(state.queues["issue"].0, 0), "{state:?}");
+    assert!(same(state.queues["webhook"].0, 0), "somebody is at them, however slow: {state:?}");
 }
 
 fn same(value: f64, count: i64) -> bool {

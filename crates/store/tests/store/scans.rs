@@ -8,8 +8,8 @@ async fn crowd(database: &Database) {
         .run(
             "SET session_replication_role = replica;
              INSERT INTO certificates (id, account_id, zone_id, name, number, domain, key_algorithm, auto_renew, status, expires_at, renewal_due_at,
-                 renewal_info_due_at)
-             SELECT gen_random_uuid(), md5((n % 100)::text)::uuid, gen_random_uuid(), 'c' || n, n, n || '.test', 'rsa2048', true, 'issued', due, due, due
+                 renewal_info_due_at, expiry_notice_due_at)
+             SELECT gen_random_uuid(), md5((n % 100)::text)::uuid, gen_random_uuid(), 'c' || n, n, n || '.test', 'rsa2048', true, 'issued', due, due, due, due
              FROM generate_series(1, 10000) AS n, LATERAL (SELECT now() + make_interval(hours => n - 10) AS due) AS moments;
              RESET session_replication_role;
              ANALYZE certificates",
@@ -34,6 +34,7 @@ async fn every_scan_finds_what_is_due_by_its_index() {
     for (function, index) in [
         ("sweep_due_renewals", "certificates_renewal_due_at_idx"),
         ("sweep_due_renewal_info", "certificates_renewal_info_due_at_idx"),
+        ("sweep_expiry_notices", "certificates_expiry_notice_due_at_idx"),
         ("sweep_expired_certificates", "certificates_expires_at_idx"),
     ] {
         let plan = plan(&database, function).await;

@@ -62,3 +62,8 @@ INSERT INTO api_keys (id, account_id, certificate_id, private_key_id, created_by
         (pg_temp.id('api key of a key'), pg_temp.me(), NULL, pg_temp.id('key used'), pg_temp.id('user used'), 'zck_test', pg_temp.bytes('api key of a key'));
 INSERT INTO pfx_files (id, account_id, version_id, key_version_id, encryption, data_key_id, sealed)
     VALUES (pg_temp.id('pfx'), pg_temp.me(), pg_temp.id('version used'), pg_temp.id('key version used'), 'aes256', pg_temp.id('data key used'), '\x00');
+INSERT INTO webhooks (id, account_id, url, events) SELECT pg_temp.id('webhook ' || kind), pg_temp.me(), 'https://hooks.used.test/', '{}' FROM kinds;
+INSERT INTO webhook_secrets (id, account_id, webhook_id, data_key_id, sealed)
+    VALUES (pg_temp.id('webhook secret'), pg_temp.me(), pg_temp.id('webhook used'), pg_temp.id('data key used'), '\x00');
+INSERT INTO webhook_deliveries (id, account_id, webhook_id, event, body)
+    VALUES (pg_temp.id('webhook delivery'), pg_temp.me(), pg_temp.id('webhook used'), 'webhook.test', '{}');

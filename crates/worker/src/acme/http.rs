@@ -195,7 +195,7 @@ fn tls(settings: &AcmeSettings) -> Result<rustls::ClientConfig, AcmeSettingsErro
 
 /// `Retry-After` as a time to wait (RFC 9110 §10.2.3). A date is measured against the answer's own `Date`, so that no two clocks have to
 /// agree; without one it says nothing.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
     let wanted = text(RETRY_AFTER)?;
     if !wanted.is_empty() && wanted.bytes().all(|byte| byte.is_ascii_digit()) {

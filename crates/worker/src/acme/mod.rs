@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 pub use account::{AcmeAccount, AcmeDirectory};
 pub use client::{Authorization, AuthorizationStatus, NewOrder, OrderState, OrderStatus};
+pub(crate) use http::retry_after;
 pub use key_change::KeyChangeError;
 pub use renewal_info::RenewalInfo;
 use zonecert_domain::email::Email;

@@ -15,6 +15,7 @@ use zonecert_domain::zone_name::ZoneName;
 use super::ca::CaArgs;
 use super::dns::DnsArgs;
 use super::traffic::TrafficArgs;
+use super::webhooks::WebhookArgs;
 
 /// Where the API listens and what it allows.
 #[derive(Args)]
@@ -59,7 +60,7 @@ pub(crate) struct ApiArgs {
 
 impl ApiArgs {
     /// The settings as the API takes them.
-    pub(crate) fn settings(&self, ca: &CaArgs, dns: &DnsArgs) -> Result<ApiSettings> {
+    pub(crate) fn settings(&self, ca: &CaArgs, dns: &DnsArgs, webhooks: &WebhookArgs) -> Result<ApiSettings> {
         let mut token_keys_pem = Zeroizing::new(String::new());
         for file in &self.jwt_key_file {
             let pem = std::fs::read_to_string(file).with_context(|| format!("ZONECERT_JWT_KEY_FILE: {} cannot be read", file.display()))?;
@@ -82,6 +83,7 @@ impl ApiArgs {
             threads: self.api_threads,
             parallel_password_hashes: self.password_hashes,
             traffic: self.traffic.settings(),
+            webhook_destinations: webhooks.destinations(),
             stop_patience: self.stop_patience_seconds,
         })
     }

@@ -14,6 +14,7 @@ pub(crate) mod powerdns;
 pub(crate) mod secrets;
 pub(crate) mod shared;
 pub(crate) mod traffic;
+pub(crate) mod webhooks;
 pub(crate) mod worker;
 
 use std::time::Duration;
