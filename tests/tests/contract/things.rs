@@ -90,6 +90,6 @@ impl Things {
 
 /// An API token of the account with these scopes.
 pub(crate) async fn make_token(api: &Described, person: &str, scopes: &[&str]) -> String {
-    let wish = json!({"name": scopes.join(" "), "scopes": scopes});
+    let wish = json!({"name": format!("{} scopes", scopes.len()), "scopes": scopes});
     token_of(&api.expect(201, Request::post("/api/v1/tokens").by(person).json(wish)).await)
 }
