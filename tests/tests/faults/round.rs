@@ -9,7 +9,7 @@ use crate::plan::{Dice, Plan};
 use crate::world::World;
 
 /// A certificate renews at most so often in one world: CAs limit how often the same names are certified.
-const MOST_RENEWALS: usize = 3;
+pub(crate) const MOST_RENEWALS: usize = 3;
 
 /// What a round has come to, for people to read.
 pub(crate) struct Played {
