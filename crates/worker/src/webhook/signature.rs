@@ -22,7 +22,7 @@ mod tests {
         let secret = Zeroizing::new(STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
         let (id, body) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", r#"{"test": 2432232314}"#);
         let expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
-        assert_eq!(sign(&[secret.clone()], id, 1_614_265_330, body).unwrap(), expected);
+        assert_eq!(sign(std::slice::from_ref(&secret), id, 1_614_265_330, body).unwrap(), expected);
         let both = sign(&[Zeroizing::new(vec![7; 32]), secret], id, 1_614_265_330, body).unwrap();
         assert!(both.ends_with(&format!(" {expected}")) && both.matches("v1,").count() == 2, "{both}");
     }
