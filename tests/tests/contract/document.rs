@@ -199,12 +199,15 @@ impl<'a> Operation<'a> {
         path + &self.required_query()
     }
 
-    /// The same with identifiers that nobody has, and the first of words where only some can stand.
+    /// The same with identifiers that nobody has. Of a download by an API key, of a kind that there is: another is no path at all.
     pub(crate) fn absent_path(&self) -> String {
         self.path_with(|name, prefix| prefix.map_or_else(|| self.first_word(name).unwrap_or("absent").to_owned(), absent))
     }
 
     fn first_word(&self, name: &str) -> Option<&'a str> {
+        if self.audience() != Audience::ApiKey {
+            return None;
+        }
         self.parameters("path").find(|parameter| parameter["name"] == name)?.pointer("/schema/enum/0")?.as_str()
     }
 

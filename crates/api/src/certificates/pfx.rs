@@ -29,7 +29,7 @@ const PASSWORD: &str = "X-PFX-Password";
 #[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     /// `aes256`, where it is absent, or `3des` for old readers.
-    #[param(value_type = Option<values::PfxEncryption>)]
+    #[param(value_type = Option<values::PfxEncryption>, inline)]
     encryption: Option<String>,
 }
 
