@@ -57,7 +57,8 @@ pub(crate) fn routes() -> Vec<Route> {
         (status = 200, description = "The file.", body = Pem, content_type = "application/x-pem-file",
             headers(("ETag" = String), ("Content-Disposition" = String))),
         (status = 304, description = "The client has it already.", headers(("ETag" = String))),
-        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status"),
+        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status. \
+            `not_found`: There is nothing here that this account can see"),
     ),
 )]
 async fn of_lego(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Problem> {
@@ -78,7 +79,8 @@ async fn of_lego(request: HttpRequest, app: web::Data<App>) -> Result<HttpRespon
         (status = 200, description = "The file.", body = Pem, content_type = "application/x-pem-file",
             headers(("ETag" = String), ("Content-Disposition" = String))),
         (status = 304, description = "The client has it already.", headers(("ETag" = String))),
-        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status"),
+        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status. \
+            `not_found`: There is nothing here that this account can see"),
     ),
 )]
 async fn of_lego_by_url(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Problem> {
@@ -99,7 +101,8 @@ async fn of_lego_by_url(request: HttpRequest, app: web::Data<App>) -> Result<Htt
         (status = 200, description = "The file.", content((Pem = "application/x-pem-file"), (Pfx = "application/x-pkcs12")),
             headers(("ETag" = String), ("Content-Disposition" = String))),
         (status = 304, description = "The client has it already.", headers(("ETag" = String))),
-        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status"),
+        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status. \
+            `not_found`: There is nothing here that this account can see"),
     ),
 )]
 async fn of_cert_warden(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Problem> {
@@ -120,7 +123,8 @@ async fn of_cert_warden(request: HttpRequest, app: web::Data<App>) -> Result<Htt
         (status = 200, description = "The file.", content((Pem = "application/x-pem-file"), (Pfx = "application/x-pkcs12")),
             headers(("ETag" = String), ("Content-Disposition" = String))),
         (status = 304, description = "The client has it already.", headers(("ETag" = String))),
-        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status"),
+        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status. \
+            `not_found`: There is nothing here that this account can see"),
     ),
 )]
 async fn of_cert_warden_by_url(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Problem> {

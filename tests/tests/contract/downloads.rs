@@ -41,6 +41,11 @@ pub(crate) async fn scenario(world: &World) -> Result<()> {
             assert_eq!(api.expect(404, call).await["code"], "nothing_to_download", "{face} {kind}");
         }
     }
+    for face in ["legocerthub", "certwarden"] {
+        for call in calls(face, "keyrings", &key_of("certificates")) {
+            assert_eq!(api.expect(404, call).await["code"], "not_found", "{face}");
+        }
+    }
     let renew = format!("/api/v1/certificates/{}/renew", resources[0].1);
     api.expect(202, Request::post(renew).by(by)).await;
     owner.becomes(&resources[0].1, "issued").await?;
