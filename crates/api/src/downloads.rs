@@ -20,7 +20,7 @@ use zonecert_store::{Connection, StoreError};
 use crate::app::App;
 use crate::auth::api_key;
 use crate::auth::caller::{self, check_status};
-use crate::certificates::download::{Known, Pem, is_known};
+use crate::certificates::download::{Pem, is_known};
 use crate::clock;
 use crate::pfx::Pfx;
 use crate::problem::Problem;
@@ -45,19 +45,19 @@ pub(crate) fn routes() -> Vec<Route> {
 /// A file, as LeGo CertHub hands it out
 ///
 /// Always that of the newest version that is valid. `{name}` is that of the certificate, of `privatekeys` that of the private key. With the same `ETag` come
-/// the same bytes.
+/// the same bytes; sent back in `If-None-Match` it is answered 304.
 #[utoipa::path(
     get, path = "/legocerthub/api/v1/download/{kind}/{name}", tag = "downloads", operation_id = "downloadAsLego",
     params(
         ("kind" = inline(LegoKind), Path, description = "`privatekeys`: the key. `certificates`: leaf and chain. `privatecerts`: key, leaf and chain. \
             `certrootchains`: the chain without the leaf."),
-        ("name" = String, Path, example = "app.your-domain.com"), Known,
+        ("name" = String, Path, example = "app.your-domain.com"),
     ),
     responses(
         (status = 200, description = "The file.", body = Pem, content_type = "application/x-pem-file",
             headers(("ETag" = String), ("Content-Disposition" = String))),
         (status = 304, description = "The client has it already.", headers(("ETag" = String))),
-        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status. \
+        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status\n\
             `not_found`: There is nothing here that this account can see"),
     ),
 )]
@@ -73,13 +73,13 @@ async fn of_lego(request: HttpRequest, app: web::Data<App>) -> Result<HttpRespon
     get, path = "/legocerthub/api/v1/download/{kind}/{name}/{api_key}", tag = "downloads", operation_id = "downloadAsLegoByUrl",
     params(
         ("kind" = inline(LegoKind), Path), ("name" = String, Path, example = "app.your-domain.com"),
-        ("api_key" = String, Path, example = "zck_3q2-7wAAAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk"), Known,
+        ("api_key" = String, Path, example = "zck_3q2-7wAAAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk"),
     ),
     responses(
         (status = 200, description = "The file.", body = Pem, content_type = "application/x-pem-file",
             headers(("ETag" = String), ("Content-Disposition" = String))),
         (status = 304, description = "The client has it already.", headers(("ETag" = String))),
-        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status. \
+        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status\n\
             `not_found`: There is nothing here that this account can see"),
     ),
 )]
@@ -95,13 +95,13 @@ async fn of_lego_by_url(request: HttpRequest, app: web::Data<App>) -> Result<Htt
     params(
         ("kind" = inline(CertWardenKind), Path, description = "`privatekeys`: the key. `certificates`: leaf and chain. `privatecerts`: key and leaf. \
             `privatecertchains`: key, leaf and chain. `certrootchains`: the chain without the leaf. `pfx`: all of it in PKCS#12."),
-        ("name" = String, Path, example = "app.your-domain.com"), Known,
+        ("name" = String, Path, example = "app.your-domain.com"),
     ),
     responses(
         (status = 200, description = "The file.", content((Pem = "application/x-pem-file"), (Pfx = "application/x-pkcs12")),
             headers(("ETag" = String), ("Content-Disposition" = String))),
         (status = 304, description = "The client has it already.", headers(("ETag" = String))),
-        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status. \
+        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status\n\
             `not_found`: There is nothing here that this account can see"),
     ),
 )]
@@ -117,13 +117,13 @@ async fn of_cert_warden(request: HttpRequest, app: web::Data<App>) -> Result<Htt
     get, path = "/certwarden/api/v1/download/{kind}/{name}/{api_key}", tag = "downloads", operation_id = "downloadAsCertWardenByUrl",
     params(
         ("kind" = inline(CertWardenKind), Path), ("name" = String, Path, example = "app.your-domain.com"),
-        ("api_key" = String, Path, example = "zck_3q2-7wAAAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk"), Known,
+        ("api_key" = String, Path, example = "zck_3q2-7wAAAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk"),
     ),
     responses(
         (status = 200, description = "The file.", content((Pem = "application/x-pem-file"), (Pfx = "application/x-pkcs12")),
             headers(("ETag" = String), ("Content-Disposition" = String))),
         (status = 304, description = "The client has it already.", headers(("ETag" = String))),
-        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status. \
+        (status = 404, description = "`nothing_to_download`: There is no valid version yet, or none any more; look at the certificate's status\n\
             `not_found`: There is nothing here that this account can see"),
     ),
 )]
