@@ -64,7 +64,7 @@ async fn whoever_registers_owns_a_free_account_and_is_signed_in() {
 
     let me = me(&api, &session).await.expect(StatusCode::OK);
     assert_eq!((&me["account"], &me["user"], &me["token"]), (account, user, &Value::Null));
-    assert_eq!(me["scopes"].as_array().unwrap().len(), 6);
+    assert_eq!(me["scopes"].as_array().unwrap().len(), 7);
 
     assert_eq!(api.sql("SELECT count(*) FROM data_keys").await, [json!({"count": 1})]);
     let noted = api.sql("SELECT actor, action, subject, request_id IS NOT NULL AS named FROM audit_log").await;

@@ -8,6 +8,9 @@ use crate::tables;
 /// Table, the columns of its primary key, and all its columns with their types, in order.
 type Tables = BTreeMap<String, (Vec<String>, Vec<(String, String)>)>;
 
+/// Columns that triggers and SQL written by hand see to: a table of diesel's has 32 columns, unless it is to be built for 64, which takes long.
+const LEFT_TO_SQL: [(&str, &str); 2] = [("certificates", "announced"), ("certificates", "expiry_notice_due_at")];
+
 /// Reads `schema.rs`: blocks of `table (key, key) {`, `column -> Type,`, `}`.
 fn believed() -> Tables {
     let text = include_str!("../../src/schema.rs");
@@ -63,7 +66,11 @@ async fn actual(database: &Database) -> Tables {
 
 #[tokio::test]
 async fn diesel_believes_of_every_table_what_the_database_is() {
-    let (believed, actual) = (believed(), actual(&Database::migrated().await).await);
+    let (believed, mut actual) = (believed(), actual(&Database::migrated().await).await);
+    for (table, column) in LEFT_TO_SQL {
+        let columns = &mut actual.get_mut(table).unwrap().1;
+        columns.remove(columns.iter().position(|(name, _)| name == column).unwrap());
+    }
     assert_eq!(believed.keys().collect::<Vec<_>>(), actual.keys().collect::<Vec<_>>());
     for (table, columns) in actual {
         assert_eq!(believed[&table], columns, "{table}");
