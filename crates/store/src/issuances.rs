@@ -202,10 +202,24 @@ pub async fn renew_lease(conn: &mut Connection, lease: &Lease, ttl: Duration) ->
     changed_one(renewed)
 }
 
+/// What a holder of the lease finds when a write begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// The database's clock.
+    pub now: DateTime<Utc>,
+    /// Whether failures in a row are on record.
+    has_failed: bool,
+}
+
 /// Begins a write of the holder of the lease: locks the row, and errors with [`StoreError::Stale`] when the lease is somebody else's.
-pub async fn guard(conn: &mut Connection, lease: &Lease) -> Result<(), StoreError> {
-    let row = held(*lease).select(issuances::id).for_no_key_update().first::<Uuid>(conn).await.optional()?;
-    row.map(drop).ok_or(StoreError::Stale)
+pub async fn guard(conn: &mut Connection, lease: &Lease) -> Result<Held, StoreError> {
+    let row = held(*lease)
+        .select((clock_timestamp(), issuances::step_failures.ne(0).or(issuances::failure.is_not_null())))
+        .for_no_key_update()
+        .first::<(DateTime<Utc>, bool)>(conn)
+        .await
+        .optional()?;
+    row.map(|(now, has_failed)| Held { now, has_failed }).ok_or(StoreError::Stale)
 }
 
 /// An issuance, its live order and the database's clock. Runs with or without a transaction of the tenant.
@@ -219,7 +233,11 @@ pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: Issuanc
     let live_order = match order {
         None => None,
         Some(order) => {
-            let authorizations = TenantQuery::new(account, authorizations_of(account, order.id)).load(conn).await?;
+            let authorizations = if order.awaits_proof() {
+                TenantQuery::new(account, authorizations_of(account, order.id)).load(conn).await?
+            } else {
+                Vec::new()
+            };
             Some(Order::from_rows(order, authorizations)?)
         }
     };
@@ -286,13 +304,15 @@ extern "SQL" {
     fn clock_timestamp() -> Timestamptz;
 }
 
-/// A step was taken: forgets the failures in a row.
-pub async fn record_step_taken(conn: &mut Connection, lease: &Lease) -> Result<(), StoreError> {
-    diesel::update(held(*lease).filter(issuances::step_failures.ne(0).or(issuances::failure.is_not_null())))
-        .set((issuances::step_failures.eq(0), issuances::failure.eq(None::<Value>)))
-        .prepared()
-        .execute(conn)
-        .await?;
+/// A step was taken: forgets the failures in a row, where there are any.
+pub async fn record_step_taken(conn: &mut Connection, lease: &Lease, held_as: Held) -> Result<(), StoreError> {
+    if held_as.has_failed {
+        diesel::update(held(*lease))
+            .set((issuances::step_failures.eq(0), issuances::failure.eq(None::<Value>)))
+            .prepared()
+            .execute(conn)
+            .await?;
+    }
     Ok(())
 }
 

@@ -38,7 +38,7 @@ pub struct Order {
     pub polls: u32,
     /// The CA is not asked again before.
     pub next_poll_at: Option<DateTime<Utc>>,
-    /// Its authorizations.
+    /// Its authorizations, while the proof of a name is written or awaited.
     pub authorizations: Vec<Authorization>,
 }
 
@@ -150,6 +150,14 @@ pub(crate) struct OrderRow {
     presented_at: Option<DateTime<Utc>>,
     polls: i32,
     next_poll_at: Option<DateTime<Utc>>,
+}
+
+impl OrderRow {
+    /// Whether steps depend on its authorizations.
+    pub(crate) fn awaits_proof(&self) -> bool {
+        let statuses = [OrderStatus::Presenting, OrderStatus::Propagating, OrderStatus::Validating];
+        statuses.iter().any(|status| status.as_str() == self.status)
+    }
 }
 
 /// A row of `authorizations`.

@@ -98,9 +98,9 @@ impl Run<'_> {
         );
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
-                issuances::guard(conn, &lease).await?;
+                let held = issuances::guard(conn, &lease).await?;
                 self.abandon_order(conn, issuance, false).await?;
-                issuances::record_step_taken(conn, &lease).await?;
+                issuances::record_step_taken(conn, &lease, held).await?;
                 let message = format!("{}; the order goes to another CA", failure.detail());
                 let event = NewEvent {
                     level: Level::Warning,

@@ -80,11 +80,11 @@ impl Run<'_> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
-                issuances::guard(conn, &lease).await?;
+                let held = issuances::guard(conn, &lease).await?;
                 if failed == Failed::Order {
                     self.fail_order(conn, issuance, failure, unproven).await?;
                 }
-                let next_attempt_at = database_now(conn).await? + pause;
+                let next_attempt_at = held.now + pause;
                 let limited = failure.code == FailureCode::AcmeRateLimited;
                 let shown = shown_limited(failure, Some(next_attempt_at), limited.then_some(next_attempt_at));
                 issuances::rest(conn, &lease, pause, describe(failure)).await?;

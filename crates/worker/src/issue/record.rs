@@ -12,7 +12,7 @@ use zonecert_pki::chain::CertificateChain;
 use zonecert_pki::key::PrivateKey;
 use zonecert_store::ca_budget::{self, Charge, Ledger, Spent};
 use zonecert_store::events::{self, NewEvent};
-use zonecert_store::issuances::{self, Issuance, database_now};
+use zonecert_store::issuances::{self, Held, Issuance};
 use zonecert_store::issuing::{self, Issued, Outcome, Subject};
 use zonecert_store::orders::{self, AuthorizationStatus, NewAuthorization, Order, OrderChange};
 use zonecert_store::{Connection, StoreError, ca_pauses, challenge_records, private_keys, versions, zone_projections};
@@ -114,9 +114,10 @@ impl Run<'_> {
         let several = self.worker.directories.has_others(&order.directory_url);
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
-                issuances::guard(conn, &lease).await?;
+                let held = issuances::guard(conn, &lease).await?;
                 let (url, acme_account_id) = (Some(placed.url.clone()), Some(placed.acme_account_id));
-                self.move_on(conn, order, OrderEvent::Placed, OrderChange { url, acme_account_id, ..OrderChange::default() }, None).await?;
+                self.move_on(conn, held, order, OrderEvent::Placed, OrderChange { url, acme_account_id, ..OrderChange::default() }, None)
+                    .await?;
                 spending::record_placed(conn, order).await?;
                 if several {
                     ca_pauses::record_answered(conn, &order.directory_url).await?;
@@ -169,11 +170,11 @@ impl Run<'_> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
-                issuances::guard(conn, &lease).await?;
+                let held = issuances::guard(conn, &lease).await?;
                 for wanted in &authorizations {
                     orders::insert_authorization(conn, lease.account, order.id, &wanted.authorization).await?;
                 }
-                self.move_on(conn, order, OrderEvent::AlreadyAuthorized, OrderChange::default(), None).await?;
+                self.move_on(conn, held, order, OrderEvent::AlreadyAuthorized, OrderChange::default(), None).await?;
                 let message = "the CA holds every name proven already".to_owned();
                 events::record(conn, lease.account, about(issuance, Some(order), "already_authorized", message)).await?;
                 Ok(())
@@ -193,7 +194,7 @@ impl Run<'_> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
-                issuances::guard(conn, &lease).await?;
+                let held = issuances::guard(conn, &lease).await?;
                 let names = authorizations.iter().filter_map(|wanted| wanted.record.as_ref()).map(|(name, _)| name.as_str());
                 if !may_write(conn, lease.account, order, names).await? {
                     return Ok(false);
@@ -205,7 +206,7 @@ impl Run<'_> {
                 }
                 challenge_records::insert_challenge_records(conn, lease.account, order.id, &records).await?;
                 zone_projections::raise_generation(conn, zone).await?;
-                self.move_on(conn, order, OrderEvent::ChallengesWritten, OrderChange::default(), None).await?;
+                self.move_on(conn, held, order, OrderEvent::ChallengesWritten, OrderChange::default(), None).await?;
                 let mut names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
                 names.dedup();
                 let mut event =
@@ -223,9 +224,9 @@ impl Run<'_> {
         let propagation = self.worker.settings.timing.propagation;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
-                issuances::guard(conn, &lease).await?;
-                let change = OrderChange { presented_at: Some(database_now(conn).await?), ..OrderChange::default() };
-                self.move_on(conn, order, OrderEvent::Presented, change, None).await?;
+                let held = issuances::guard(conn, &lease).await?;
+                let change = OrderChange { presented_at: Some(held.now), ..OrderChange::default() };
+                self.move_on(conn, held, order, OrderEvent::Presented, change, None).await?;
                 let message = format!("the zone shows the TXT values; giving resolvers {} s", propagation.as_secs_f64());
                 events::record(conn, lease.account, about(issuance, Some(order), "challenges_presented", message)).await?;
                 Ok(())
@@ -246,7 +247,7 @@ impl Run<'_> {
         let pkcs8 = key.private_key().to_pkcs8_der().map_err(|error| StoreError::corrupt("private key", error.to_string()))?;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
-                issuances::guard(conn, &lease).await?;
+                let held = issuances::guard(conn, &lease).await?;
                 let key_version = match &key {
                     PreparedKey::Kept(version, _) => *version,
                     PreparedKey::New(_) => {
@@ -255,7 +256,7 @@ impl Run<'_> {
                     }
                 };
                 let change = OrderChange { key_version_id: Some(key_version.0), csr: Some(csr.clone()), ..OrderChange::default() };
-                self.move_on(conn, order, OrderEvent::Prepared, change, None).await?;
+                self.move_on(conn, held, order, OrderEvent::Prepared, change, None).await?;
                 let message = "the private key and the certificate request are ready".to_owned();
                 events::record(conn, lease.account, about(issuance, Some(order), "key_prepared", message)).await?;
                 Ok(())
@@ -284,11 +285,11 @@ impl Run<'_> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
-                issuances::guard(conn, &lease).await?;
+                let held = issuances::guard(conn, &lease).await?;
                 for (id, status) in &looks {
                     orders::record_authorization(conn, lease.account, *id, *status).await?;
                 }
-                self.move_on(conn, order, OrderEvent::Authorized, OrderChange::default(), None).await?;
+                self.move_on(conn, held, order, OrderEvent::Authorized, OrderChange::default(), None).await?;
                 let message = "the CA has validated every name".to_owned();
                 events::record(conn, lease.account, about(issuance, Some(order), "authorized", message)).await?;
                 Ok(())
@@ -302,13 +303,13 @@ impl Run<'_> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
-                issuances::guard(conn, &lease).await?;
+                let held = issuances::guard(conn, &lease).await?;
                 for (id, status) in &looks {
                     orders::record_authorization(conn, lease.account, *id, *status).await?;
                 }
-                let next = database_now(conn).await? + pause;
+                let next = held.now + pause;
                 orders::record_poll(conn, lease.account, order, next).await?;
-                issuances::record_step_taken(conn, &lease).await
+                issuances::record_step_taken(conn, &lease, held).await
             })
         })
         .await
@@ -327,10 +328,10 @@ impl Run<'_> {
         let (not_before, not_after) = (chain.not_before(), chain.not_after());
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
-                issuances::guard(conn, &lease).await?;
+                let held = issuances::guard(conn, &lease).await?;
                 spending::record_issued(conn, lease.account, certificate, order).await?;
                 let version = versions::insert_issued_version(conn, lease.account, certificate, order.id, key_version, &chain).await?;
-                self.move_on(conn, order, OrderEvent::Issued, OrderChange::default(), None).await?;
+                self.move_on(conn, held, order, OrderEvent::Issued, OrderChange::default(), None).await?;
                 withdraw_challenges(conn, lease.account, order).await?;
                 issuances::end(conn, &lease, IssuanceEvent::Succeeded, None).await?;
                 issuing::record_issued(conn, lease.account, certificate, Issued { version, not_after }).await?;
@@ -361,12 +362,9 @@ impl Run<'_> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
-                issuances::guard(conn, &lease).await?;
-                let first_look = match pause {
-                    Some(pause) => Some(database_now(conn).await? + pause),
-                    None => None,
-                };
-                self.move_on(conn, order, event, OrderChange::default(), first_look).await?;
+                let held = issuances::guard(conn, &lease).await?;
+                let first_look = pause.map(|pause| held.now + pause);
+                self.move_on(conn, held, order, event, OrderChange::default(), first_look).await?;
                 events::record(conn, lease.account, log()).await.map(drop)
             })
         })
@@ -381,6 +379,7 @@ impl Run<'_> {
     async fn move_on(
         &self,
         conn: &mut Connection,
+        held: Held,
         order: &Order,
         event: OrderEvent,
         change: OrderChange,
@@ -388,7 +387,7 @@ impl Run<'_> {
     ) -> Result<(), StoreError> {
         let status = orders::advance(conn, self.lease.account, order, event, change, next_poll_at).await?;
         tracing::debug!(from = %order.status, to = %status, event = event.as_str(), "order moved on");
-        issuances::record_step_taken(conn, &self.lease).await
+        issuances::record_step_taken(conn, &self.lease, held).await
     }
 
     /// The order is over without a certificate that we use, and its TXT values go.
