@@ -261,18 +261,27 @@ fn refused() -> Problem {
 }
 
 /// How a path is shown in a problem: of the download API without name and key, so that no answer tells one name from another, and nobody who keeps an answer
-/// keeps a key.
-pub(crate) fn shown(path: &str) -> Cow<'_, str> {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    match parts.as_slice() {
-        ["legocerthub" | "certwarden", ..] => format!("/{}", parts[..parts.len().min(5)].join("/")).into(),
-        _ => path.into(),
-    }
+/// keeps a key. `decoded` is the path as the router reads it, which leaves `%2F` as it is.
+pub(crate) fn shown<'a>(path: &'a str, decoded: &str) -> Cow<'a, str> {
+    let decoded = decoded.replace("%2F", "/").replace("%2f", "/");
+    let mut parts = decoded.split('/').filter(|part| !part.is_empty());
+    let (name, face) = match parts.next() {
+        Some("legocerthub") => ("legocerthub", Face::Lego),
+        Some("certwarden") => ("certwarden", Face::CertWarden),
+        _ => return path.into(),
+    };
+    let is_ours = |(place, part): &(usize, &str)| match ["api", "v1", "download"].get(*place) {
+        Some(ours) => part == ours,
+        None => *place == 3 && face.kind(part).is_some(),
+    };
+    let ours = parts.enumerate().take_while(is_ours).map(|(_, part)| part);
+    std::iter::once(name).chain(ours).fold(String::new(), |shown, part| shown + "/" + part).into()
 }
 
 #[cfg(test)]
 mod tests {
     use actix_web::ResponseError;
+    use actix_web::dev::Url;
     use actix_web::http::StatusCode;
 
     use super::*;
@@ -292,15 +301,26 @@ mod tests {
 
     #[test]
     fn neither_name_nor_key_is_shown_however_the_path_is_written() {
+        let shown = |path: &str| {
+            let read = Url::new(path.parse().unwrap());
+            shown(path, read.path()).into_owned()
+        };
         for path in [
             "/certwarden/api/v1/download/pfx/app/zck_secret",
             "//certwarden//api/v1/download/pfx//app/zck_secret/",
             "/certwarden/api/v1/download/pfx/app",
             "/certwarden/api/v1/download/pfx/app/a/b/c",
+            "/%63ertwarden/api/v1/download/pfx/app/zck_secret",
+            "/certwarden/api/v1/%64ownload/pf%78/app/zck_secret",
+            "/certwarden%2Fapi%2fv1/download/pfx%2Fapp%2Fzck_secret",
+            "/%2Fcertwarden/api/v1/download/pfx/app/zck_secret",
         ] {
-            assert_eq!(shown(path), "/certwarden/api/v1/download/pfx");
+            assert_eq!(shown(path), "/certwarden/api/v1/download/pfx", "{path}");
         }
+        assert_eq!(shown("/legocerthub/zck_secret"), "/legocerthub", "of a path that there is not, what is ours");
+        assert_eq!(shown("/legocerthub/api/v1/download/pfx/app/zck_secret"), "/legocerthub/api/v1/download");
         assert_eq!(shown("/api/v1/zones/"), "/api/v1/zones/");
+        assert_eq!(shown("/api/v1/%7Aones/a%2Fb"), "/api/v1/%7Aones/a%2Fb");
     }
 
     #[test]

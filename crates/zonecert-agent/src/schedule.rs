@@ -5,8 +5,8 @@ use std::time::Duration;
 /// After the first failure; doubled by each that follows.
 const FIRST_RETRY: Duration = Duration::from_mins(1);
 
-/// However long the API asks to wait.
-const LONGEST: Duration = Duration::from_hours(24);
+/// However long the API asks to wait, and the configuration.
+pub(crate) const LONGEST: Duration = Duration::from_hours(24);
 
 /// The pause after a round. `failures` is how many in a row have failed, `luck` a random number from 0 to 1, so that a thousand servers do not ask in the
 /// same second. `Retry-After` is kept to.
