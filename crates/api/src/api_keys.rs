@@ -19,7 +19,7 @@ use crate::certificates::key_choice;
 use crate::clock;
 use crate::openapi::values;
 use crate::problem::Problem;
-use crate::request::Id;
+use crate::request::{Id, id_in_path};
 use crate::route::{Access, Route};
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -211,7 +211,7 @@ async fn delete(app: &App, caller: &Caller, resource: Resource, id: ApiKeyId) ->
 }
 
 fn api_key_id(request: &HttpRequest) -> Result<ApiKeyId, Problem> {
-    request.match_info().get("api_key_id").and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)
+    id_in_path(request, "api_key_id")
 }
 
 async fn check_is_there(conn: &mut Connection, caller: &Caller, resource: Resource) -> Result<(), StoreError> {

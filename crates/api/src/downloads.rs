@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::http::header::{self, EntityTag, Header, HeaderName, HeaderValue, VARY, WWW_AUTHENTICATE};
+use actix_web::http::header::{self, EntityTag, HeaderName, HeaderValue, VARY, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -24,7 +24,7 @@ use crate::app::App;
 use crate::auth::api_key;
 use crate::auth::caller::{self, check_status};
 use crate::auth::recognised::Accepted;
-use crate::certificates::download::{Pem, is_known};
+use crate::certificates::download::{Pem, if_none_match, is_known};
 use crate::clock;
 use crate::pfx::Pfx;
 use crate::problem::Problem;
@@ -214,7 +214,7 @@ async fn answer(request: &HttpRequest, app: &App, face: Face, given: &Given) -> 
     let name = request.match_info().get("name").filter(|name| is_name(name)).unwrap_or_default();
     let (address, now) = (client_address::of(request, &app.settings.traffic), Instant::now());
     app.rate_limiter.admit(address, &given.text, now)?;
-    let known = header::IfNoneMatch::parse(request).unwrap_or(header::IfNoneMatch::Items(Vec::new()));
+    let known = if_none_match(request);
     let encryption = encryption(request);
     let sha256 = poll_sha256(word, name, encryption, given);
     let again = app.polls.find(&sha256, now).filter(|poll| is_known(&known, &poll.tag) && (poll.via_url || !given.via_url));
