@@ -278,7 +278,7 @@ async fn a_certificate_is_replaced_under_load_and_no_handshake_fails() -> Result
     load.shows("the renewed certificate is served", &new, 200).await?;
     let seen = load.stop()?;
     ensure!(seen.failures.is_empty(), "{} handshakes have failed: {:?}", seen.failures.len(), seen.failures.first());
-    ensure!(seen.leaves.keys().collect::<Vec<_>>().iter().all(|leaf| **leaf == old || **leaf == new), "a third certificate was shown");
+    ensure!(seen.leaves.keys().all(|leaf| *leaf == old || *leaf == new), "a third certificate was shown");
     ensure!(trust.handshake(&server.socket)? == new);
     Ok(())
 }

@@ -107,7 +107,8 @@ impl Run<'_> {
         outcome: Outcome,
     ) -> Result<(), StoreError> {
         let account = self.lease.account;
-        let auto_renew = renewals::renews(conn, account, certificate).await?;
+        // Under an order that is under way no end is noticed.
+        let auto_renew = !matches!(outcome, Outcome::Running) && renewals::renews(conn, account, certificate).await?;
         if issuing::record_outcome(conn, account, certificate, outcome).await? {
             *self.expired.lock().unwrap_or_else(PoisonError::into_inner) = Some(Expired { certificate, auto_renew });
         }
