@@ -9,17 +9,17 @@ use utoipa::ToSchema;
 use zonecert_domain::id::{ApiKeyId, CertificateId, KeyId};
 use zonecert_domain::scope::Scope;
 use zonecert_store::api_keys::{self, ApiKey, NewApiKey, Resource};
-use zonecert_store::events::{self, NewEvent};
 use zonecert_store::{Connection, StoreError, certificates, key_resources};
 
 use crate::app::App;
 use crate::audit;
 use crate::auth::api_key;
 use crate::auth::caller::Caller;
+use crate::certificates::key_choice;
 use crate::clock;
 use crate::openapi::values;
 use crate::problem::Problem;
-use crate::request::Id;
+use crate::request::{Id, id_in_path};
 use crate::route::{Access, Route};
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -166,12 +166,8 @@ async fn insert(conn: &mut Connection, caller: &Caller, new: &NewApiKey<'_>) -> 
     let key = api_keys::insert_api_key(conn, account, new).await?;
     audit::record(conn, caller, "api_key.created", &key.id.to_string(), details(new.resource)).await?;
     if let Resource::PrivateKey(id) = new.resource {
-        for certificate in api_keys::keep_key(conn, account, id).await? {
-            let message = "The private key is kept at renewals from now on: it can be fetched apart from the certificate";
-            let details = json!({"changed": {"key_policy": {"from": "rotate", "to": "keep"}}});
-            let event = NewEvent { certificate: Some(certificate), details, ..NewEvent::info("certificate_changed", message) };
-            events::record(conn, account, event).await?;
-        }
+        let kept = key_resources::keep_key(conn, account, id).await?;
+        key_choice::note_kept(conn, account, &kept, "it can be fetched apart from the certificate").await?;
     }
     Ok(key)
 }
@@ -215,7 +211,7 @@ async fn delete(app: &App, caller: &Caller, resource: Resource, id: ApiKeyId) ->
 }
 
 fn api_key_id(request: &HttpRequest) -> Result<ApiKeyId, Problem> {
-    request.match_info().get("api_key_id").and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)
+    id_in_path(request, "api_key_id")
 }
 
 async fn check_is_there(conn: &mut Connection, caller: &Caller, resource: Resource) -> Result<(), StoreError> {

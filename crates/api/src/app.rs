@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use zonecert_domain::id::AccountId;
 use zonecert_pki::MasterKeys;
 use zonecert_resolver::Resolver;
 use zonecert_store::Store;
+use zonecert_store::api_tokens::Usable;
 
 use crate::auth::access_token::AccessTokens;
 use crate::auth::password::Passwords;
 use crate::auth::recognised::Recognised;
+use crate::downloads::Poll;
 use crate::live::hub::Hub;
 use crate::monitoring::HttpMetrics;
 use crate::operators::OperatorAccess;
@@ -29,7 +32,10 @@ pub struct App {
     pub operators: Option<OperatorAccess>,
     pub(crate) access_tokens: AccessTokens,
     pub(crate) passwords: Passwords,
-    pub(crate) recognised: Recognised,
+    /// Callers by their API token.
+    pub(crate) recognised: Recognised<Usable>,
+    /// Polls of downloads that were answered 304.
+    pub(crate) polls: Recognised<Poll>,
     pub(crate) rate_limiter: RateLimiter,
     pub(crate) live: Arc<Hub>,
     pub(crate) metrics: HttpMetrics,
@@ -43,16 +49,35 @@ impl App {
         let access_tokens = AccessTokens::new(&settings.token_keys_pem, &settings.public_url)?;
         let resolver = Resolver::new(&settings.resolvers)?;
         let passwords = Passwords::new(settings.parallel_password_hashes)?;
-        let recognised = Recognised::new();
+        let (recognised, polls) = (Recognised::new(), Recognised::new());
         let rate_limiter = RateLimiter::new(settings.traffic.rate_limits);
         let live = Arc::new(Hub::new(settings.traffic.live.streams_per_account));
         let metrics = HttpMetrics::new();
-        Ok(Self { store, settings, masters, resolver, operators: None, access_tokens, passwords, recognised, rate_limiter, live, metrics })
+        Ok(Self {
+            store,
+            settings,
+            masters,
+            resolver,
+            operators: None,
+            access_tokens,
+            passwords,
+            recognised,
+            polls,
+            rate_limiter,
+            live,
+            metrics,
+        })
     }
 
     /// What it counts and times.
     pub fn metrics(&self) -> &HttpMetrics {
         &self.metrics
+    }
+
+    /// After something of an account was changed: whatever was known of it holds no more.
+    pub(crate) fn forget(&self, account: AccountId) {
+        self.recognised.forget(account);
+        self.polls.forget(account);
     }
 
     /// Lets the operator in.

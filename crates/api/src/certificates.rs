@@ -7,7 +7,7 @@ mod delete;
 mod deployments;
 pub(crate) mod download;
 mod finding;
-mod key_choice;
+pub(crate) mod key_choice;
 mod list;
 mod logs;
 pub(crate) mod naming;

@@ -5,12 +5,15 @@ mod face;
 mod file;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::http::header::{self, EntityTag, Header, HeaderName, HeaderValue, VARY, WWW_AUTHENTICATE};
+use actix_web::http::header::{self, EntityTag, HeaderName, HeaderValue, VARY, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, web};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
-use zonecert_domain::id::ApiKeyId;
+use zonecert_domain::id::{AccountId, ApiKeyId};
+use zonecert_domain::plan::Plan;
 use zonecert_pki::pfx::Encryption;
 use zonecert_store::accounts::Account;
 use zonecert_store::api_keys::{self, Resource};
@@ -20,7 +23,8 @@ use zonecert_store::{Connection, StoreError};
 use crate::app::App;
 use crate::auth::api_key;
 use crate::auth::caller::{self, check_status};
-use crate::certificates::download::{Pem, is_known};
+use crate::auth::recognised::Accepted;
+use crate::certificates::download::{Pem, if_none_match, is_known};
 use crate::clock;
 use crate::pfx::Pfx;
 use crate::problem::Problem;
@@ -168,33 +172,81 @@ struct Opened {
     what: Option<What>,
 }
 
-/// Where anything is wrong the answer is the same, and takes as long: each request is one question to the database (requirements S1.6).
+impl Opened {
+    /// Whether all of its API keys may stand in the URL.
+    fn via_url(&self) -> bool {
+        self.keys.iter().all(|key| key.via_url)
+    }
+}
+
+/// A client that has asked for a file that it has already, and may have. It is told so again for a moment without a question to the database
+/// (`docs/adr/0015-recognised-callers.md`). Never what a file is made of: each that is sent was asked for.
+pub(crate) struct Poll {
+    account: AccountId,
+    plan: Plan,
+    resource: Resource,
+    /// Whether all of its API keys may stand in the URL.
+    via_url: bool,
+    tag: EntityTag,
+}
+
+impl Accepted for Poll {
+    fn account(&self) -> AccountId {
+        self.account
+    }
+}
+
+/// What names a poll: all that its answer depends on. No part of it but the last can hold a zero byte.
+fn poll_sha256(kind: &str, name: &str, encryption: Encryption, given: &Given) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in [kind, name, encryption.as_str()] {
+        hash.update(part);
+        hash.update([0]);
+    }
+    hash.update(given.text.as_bytes());
+    hash.finalize().into()
+}
+
+/// Where anything is wrong the answer is the same, and takes as long: each such request is one question to the database (requirements S1.6).
 async fn answer(request: &HttpRequest, app: &App, face: Face, given: &Given) -> Result<HttpResponse, Problem> {
-    let kind = request.match_info().get("kind").and_then(|kind| face.kind(kind)).ok_or_else(Problem::not_found)?;
+    let word = request.match_info().get("kind").unwrap_or_default();
+    let kind = face.kind(word).ok_or_else(Problem::not_found)?;
     let name = request.match_info().get("name").filter(|name| is_name(name)).unwrap_or_default();
     let (address, now) = (client_address::of(request, &app.settings.traffic), Instant::now());
     app.rate_limiter.admit(address, &given.text, now)?;
-    let opened = open(app, kind, name, given, encryption(request)).await?;
-    let allowed = opened.filter(|opened| !given.via_url || opened.keys.iter().all(|key| key.via_url));
+    let known = if_none_match(request);
+    let encryption = encryption(request);
+    let sha256 = poll_sha256(word, name, encryption, given);
+    let again = app.polls.find(&sha256, now).filter(|poll| is_known(&known, &poll.tag) && (poll.via_url || !given.via_url));
+    if let Some(poll) = again {
+        tracing::Span::current().record("account", tracing::field::display(poll.account));
+        app.rate_limiter.count_download(request, poll.resource, poll.plan, &given.text, now)?;
+        return Ok(not_modified(poll.tag.clone()));
+    }
+    let question = app.polls.ask(now);
+    let opened = open(app, kind, name, given, encryption).await?;
+    let allowed = opened.filter(|opened| !given.via_url || opened.via_url());
     let Some(opened) = allowed else {
         app.rate_limiter.count_refused(address, now);
         return Err(refused());
     };
-    tracing::Span::current().record("account", tracing::field::display(opened.account.id));
-    app.rate_limiter.count_download(request, opened.resource, opened.account.plan, &given.text, now)?;
-    check_status(opened.account.status, caller::Access::Read)?;
+    let (account, resource) = (&opened.account, opened.resource);
+    tracing::Span::current().record("account", tracing::field::display(account.id));
+    app.rate_limiter.count_download(request, resource, account.plan, &given.text, now)?;
+    check_status(account.status, caller::Access::Read)?;
     note_use(app, &opened).await?;
     let Some(what) = &opened.what else {
         let detail = "There is no valid version yet, or none any more; look at the certificate's status";
         return Err(Problem::absent("nothing_to_download", detail));
     };
     let tag = EntityTag::new_strong(what.tag());
-    let known = header::IfNoneMatch::parse(request).unwrap_or(header::IfNoneMatch::Items(Vec::new()));
     if is_known(&known, &tag) {
-        return Ok(HttpResponse::NotModified().insert_header(header::ETag(tag)).insert_header((VARY, VARIES)).finish());
+        let poll = Poll { account: account.id, plan: account.plan, resource, via_url: opened.via_url(), tag: tag.clone() };
+        app.polls.keep(&question, sha256, Arc::new(poll));
+        return Ok(not_modified(tag));
     }
     let used: Vec<ApiKeyId> = opened.keys.iter().map(|key| key.id).collect();
-    let file = what.read(app, opened.account.id, opened.resource, &used, name, &RequestId::of(request)).await?;
+    let file = what.read(app, account.id, resource, &used, name, &RequestId::of(request)).await?;
     Ok(HttpResponse::Ok()
         .insert_header(header::ETag(tag))
         .insert_header((VARY, VARIES))
@@ -202,6 +254,10 @@ async fn answer(request: &HttpRequest, app: &App, face: Face, given: &Given) -> 
         // A name that was found is one of ours, and those are safe in a header.
         .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}{}\"", what.file_ending())))
         .body(file))
+}
+
+fn not_modified(tag: EntityTag) -> HttpResponse {
+    HttpResponse::NotModified().insert_header(header::ETag(tag)).insert_header((VARY, HeaderValue::from_static(VARIES))).finish()
 }
 
 const VARIES: &str = "Apikey, X-Api-Key";
@@ -261,18 +317,27 @@ fn refused() -> Problem {
 }
 
 /// How a path is shown in a problem: of the download API without name and key, so that no answer tells one name from another, and nobody who keeps an answer
-/// keeps a key.
-pub(crate) fn shown(path: &str) -> Cow<'_, str> {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    match parts.as_slice() {
-        ["legocerthub" | "certwarden", ..] => format!("/{}", parts[..parts.len().min(5)].join("/")).into(),
-        _ => path.into(),
-    }
+/// keeps a key. `decoded` is the path as the router reads it, which leaves `%2F` as it is.
+pub(crate) fn shown<'a>(path: &'a str, decoded: &str) -> Cow<'a, str> {
+    let decoded: Cow<'_, str> = if decoded.contains('%') { decoded.replace("%2F", "/").replace("%2f", "/").into() } else { decoded.into() };
+    let mut parts = decoded.split('/').filter(|part| !part.is_empty());
+    let (name, face) = match parts.next() {
+        Some("legocerthub") => ("legocerthub", Face::Lego),
+        Some("certwarden") => ("certwarden", Face::CertWarden),
+        _ => return path.into(),
+    };
+    let is_ours = |(place, part): &(usize, &str)| match ["api", "v1", "download"].get(*place) {
+        Some(ours) => part == ours,
+        None => *place == 3 && face.kind(part).is_some(),
+    };
+    let ours = parts.enumerate().take_while(is_ours).map(|(_, part)| part);
+    std::iter::once(name).chain(ours).fold(String::new(), |shown, part| shown + "/" + part).into()
 }
 
 #[cfg(test)]
 mod tests {
     use actix_web::ResponseError;
+    use actix_web::dev::Url;
     use actix_web::http::StatusCode;
 
     use super::*;
@@ -292,15 +357,42 @@ mod tests {
 
     #[test]
     fn neither_name_nor_key_is_shown_however_the_path_is_written() {
+        let shown = |path: &str| {
+            let read = Url::new(path.parse().unwrap());
+            shown(path, read.path()).into_owned()
+        };
         for path in [
             "/certwarden/api/v1/download/pfx/app/zck_secret",
             "//certwarden//api/v1/download/pfx//app/zck_secret/",
             "/certwarden/api/v1/download/pfx/app",
             "/certwarden/api/v1/download/pfx/app/a/b/c",
+            "/%63ertwarden/api/v1/download/pfx/app/zck_secret",
+            "/certwarden/api/v1/%64ownload/pf%78/app/zck_secret",
+            "/certwarden%2Fapi%2fv1/download/pfx%2Fapp%2Fzck_secret",
+            "/%2Fcertwarden/api/v1/download/pfx/app/zck_secret",
         ] {
-            assert_eq!(shown(path), "/certwarden/api/v1/download/pfx");
+            assert_eq!(shown(path), "/certwarden/api/v1/download/pfx", "{path}");
         }
+        assert_eq!(shown("/legocerthub/zck_secret"), "/legocerthub", "of a path that there is not, what is ours");
+        assert_eq!(shown("/legocerthub/api/v1/download/pfx/app/zck_secret"), "/legocerthub/api/v1/download");
         assert_eq!(shown("/api/v1/zones/"), "/api/v1/zones/");
+        assert_eq!(shown("/api/v1/%7Aones/a%2Fb"), "/api/v1/%7Aones/a%2Fb");
+    }
+
+    #[test]
+    fn polls_are_alike_only_where_all_that_is_asked_is() {
+        let of = |kind: &str, name: &str, encryption: Encryption, text: &str| poll_sha256(kind, name, encryption, &given(text));
+        let poll = of("pfx", "shop", Encryption::Aes256, "a.b");
+        assert_eq!(poll, of("pfx", "shop", Encryption::Aes256, "a.b"));
+        for other in [
+            of("privatecerts", "shop", Encryption::Aes256, "a.b"),
+            of("pfx", "shop2", Encryption::Aes256, "a.b"),
+            of("pfx", "shop", Encryption::TripleDes, "a.b"),
+            of("pfx", "shop", Encryption::Aes256, "a.c"),
+            of("pfx", "", Encryption::Aes256, "shop\0a.b"),
+        ] {
+            assert_ne!(poll, other);
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
-use utoipa::{IntoParams, ToSchema};
-use zonecert_domain::id::{CertificateId, KeyId};
+use utoipa::ToSchema;
+use zonecert_domain::id::{AccountId, CertificateId, KeyId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::plan;
 use zonecert_domain::scope::Scope;
@@ -21,7 +21,7 @@ use crate::auth::caller::Caller;
 use crate::certificates::{naming, wish};
 use crate::faults::Faults;
 use crate::openapi::values;
-use crate::paging::{Cursor, KeyName, Limit};
+use crate::paging::{Cursor, KeyName, Page};
 use crate::problem::Problem;
 use crate::request::{Body, Id, Query, given};
 use crate::route::{Access, Route};
@@ -88,17 +88,6 @@ struct List<'a> {
     next_cursor: Option<String>,
 }
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Page {
-    /// The `next_cursor` of the page before, unchanged.
-    cursor: Option<String>,
-    /// How many elements a page has.
-    #[param(value_type = Option<u8>, minimum = 1, maximum = 100, default = 50)]
-    limit: Option<String>,
-}
-
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewKey {
@@ -131,11 +120,7 @@ struct ChangeBody {
 )]
 async fn list(app: web::Data<App>, caller: Caller, query: Query<Page>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
-    let parameters = query.read()?;
-    let mut faults = Faults::default();
-    let after = faults.check(KeyName::parse_parameter(parameters.cursor.as_deref()));
-    let limit = faults.check(Limit::parse(parameters.limit.as_deref()));
-    let (after, limit) = faults.finish(after.zip(limit))?;
+    let (after, limit) = query.read()?.parse::<KeyName>()?;
     let account = caller.account;
     let body = async move |conn: &mut Connection| {
         key_resources::list_keys(conn, account, after.as_ref().map(|after| after.0.as_str()), limit.to_read()).await
@@ -168,6 +153,8 @@ async fn create(app: web::Data<App>, caller: Caller, body: Body<NewKey>) -> Resu
     let name = faults.check(naming::check(&body.name).map(str::to_owned));
     let algorithm = faults.check(wish::algorithm("/algorithm", body.algorithm.as_deref()));
     let (name, algorithm) = faults.finish(name.zip(algorithm))?;
+    // Making a key is slow, and in vain where there is no room for it.
+    app.store.tenant(caller.account, async |conn| check_room(conn, caller.account, &name).await).await?;
     let key = generate(algorithm.unwrap_or_default()).await?;
     let masters = app.masters.clone();
     let work = async |conn: &mut Connection| insert(conn, &caller, &masters, &name, &key).await;
@@ -189,10 +176,8 @@ async fn insert(
     key: &PrivateKey,
 ) -> Result<KeyResource, Problem> {
     let account = caller.account;
-    if key_resources::count_resources(conn, account).await? >= MAX_KEYS {
-        let detail = format!("The account has {MAX_KEYS} keys of its own; delete one that is not needed any more");
-        return Err(Problem::conflict("key_limit_reached", detail));
-    }
+    // Again, since others were made meanwhile. The account's lock keeps the number; the names are kept by the database.
+    check_room(conn, account, name).await?;
     let id = key_resources::insert_key(conn, account, name, key.algorithm()).await.map_err(|error| taken(error, name))?;
     let pkcs8 = key.to_pkcs8_der().map_err(|error| Problem::caused_by(&error))?;
     private_keys::insert_key_version(conn, masters, account, id, &pkcs8, key.public_key_sha256()).await?;
@@ -200,11 +185,21 @@ async fn insert(
     Ok(key_resources::get_key(conn, account, id).await?)
 }
 
-fn taken(error: StoreError, name: &str) -> Problem {
-    if error.is_constraint(NAME_KEY) {
-        return Problem::conflict("key_name_taken", format!("The account has a key with the name {name} already; give another"));
+/// Whether the account can have another key, with this name.
+async fn check_room(conn: &mut Connection, account: AccountId, name: &str) -> Result<(), Problem> {
+    if key_resources::count_resources(conn, account).await? >= MAX_KEYS {
+        let detail = format!("The account has {MAX_KEYS} keys of its own; delete one that is not needed any more");
+        return Err(Problem::conflict("key_limit_reached", detail));
     }
-    error.into()
+    if key_resources::has_name(conn, account, name).await? { Err(name_taken(name)) } else { Ok(()) }
+}
+
+fn taken(error: StoreError, name: &str) -> Problem {
+    if error.is_constraint(NAME_KEY) { name_taken(name) } else { error.into() }
+}
+
+fn name_taken(name: &str) -> Problem {
+    Problem::conflict("key_name_taken", format!("The account has a key with the name {name} already; give another"))
 }
 
 /// A private key

@@ -103,8 +103,17 @@ impl<T: FromStr> FromRequest for Id<T> {
     type Future = Ready<Result<Self, Infallible>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Self(request.match_info().get("id").and_then(|text| text.parse().ok()))))
+        ready(Ok(Self(find_id(request, "id"))))
     }
+}
+
+/// The identifier in the path that is not `{id}`; 404 if it is none of this kind.
+pub(crate) fn id_in_path<T: FromStr>(request: &HttpRequest, parameter: &str) -> Result<T, Problem> {
+    find_id(request, parameter).ok_or_else(Problem::not_found)
+}
+
+fn find_id<T: FromStr>(request: &HttpRequest, parameter: &str) -> Option<T> {
+    request.match_info().get(parameter).and_then(|text| text.parse().ok())
 }
 
 async fn read_optional_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<Option<T>, Problem> {

@@ -38,7 +38,7 @@ pub(crate) async fn observe(
     let span = tracing::info_span!("request", request_id = %id, account = field::Empty);
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
-    let path = downloads::shown(request.path()).into_owned();
+    let path = downloads::shown(request.path(), request.match_info().as_str()).into_owned();
     // HEAD is GET without the body, which the server leaves out by itself (RFC 9110 §9.3.2).
     if method == Method::HEAD {
         request.head_mut().method = Method::GET;

@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zonecert_domain::id::{AccountId, ApiKeyId, CertificateId, KeyId, UserId};
 
-use crate::schema::{api_keys, certificates};
+use crate::schema::api_keys;
 use crate::{Connection, StoreError};
 
 /// Most API keys of a certificate or a private key that are valid at a time: the one in use, and the one that is to take its place.
@@ -100,18 +100,6 @@ pub async fn revoke_api_key(
     let revoked = diesel::update(unrevoked(account, resource).filter(api_keys::id.eq(id.0)));
     let changed = revoked.set(api_keys::revoked_at.eq(now)).execute(conn).await?;
     if changed == 0 { Err(StoreError::NotFound) } else { Ok(()) }
-}
-
-/// The certificates that use this private key keep it from now on: whoever fetches key and certificate apart must not get halves of two pairs
-/// (requirements X19). Returns which were to rotate it.
-pub async fn keep_key(conn: &mut Connection, account: AccountId, key: KeyId) -> Result<Vec<CertificateId>, StoreError> {
-    let rotating = certificates::table
-        .filter(certificates::account_id.eq(account.0).and(certificates::private_key_id.eq(key.0)))
-        .filter(certificates::deleted_at.is_null().and(certificates::key_policy.eq("rotate")));
-    let kept = diesel::update(rotating)
-        .set((certificates::key_policy.eq("keep"), certificates::updated_at.eq(diesel::dsl::now)))
-        .returning(certificates::id);
-    Ok(kept.get_results::<Uuid>(conn).await?.into_iter().map(CertificateId).collect())
 }
 
 /// Whether a use at this moment is to be noted: [`mark_used`].

@@ -135,13 +135,13 @@ pub enum Outcome {
 }
 
 /// Stores the state that follows for the certificate, and where its issuance is over, when it renews by itself from then on. One that was
-/// deleted stays as it is.
+/// deleted stays as it is. Returns whether it was noticed by this that the certificate has expired.
 pub async fn record_outcome(
     conn: &mut Connection,
     account: AccountId,
     certificate: CertificateId,
     outcome: Outcome,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let now = database_now(conn).await?;
     let newest = settle_current(conn, account, certificate, now).await?;
     let (issuance, last_issuance_failed, last_error) = match outcome {
@@ -160,13 +160,11 @@ pub async fn record_outcome(
         .prepared()
         .execute(conn)
         .await?;
-    if issuance != LiveIssuance::Running {
-        announce_expiry(conn, account, certificate, newest, now).await?;
-    }
+    let expired = issuance != LiveIssuance::Running && announce_expiry(conn, account, certificate, newest, now).await?;
     if issuance == LiveIssuance::None {
         reschedule_certificate(conn, account, certificate).await?;
     }
-    Ok(())
+    Ok(expired)
 }
 
 /// Adds to what people are shown of a failure what was found out about it since. Returns whether it is still what they are shown: of another attempt it
@@ -250,21 +248,21 @@ async fn settle_current(
     Ok(Some(NewestVersion { not_after: next.not_after, revoked: false }))
 }
 
-/// Tells people, once, that the version in use has run out and that there is nothing valid.
+/// Tells people, once, that the version in use has run out and that there is nothing valid. Returns whether it was told now.
 async fn announce_expiry(
     conn: &mut Connection,
     account: AccountId,
     certificate: CertificateId,
     version: Option<NewestVersion>,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    let Some(over) = version.filter(|version| !version.revoked && version.not_after < now) else { return Ok(()) };
+) -> Result<bool, StoreError> {
+    let Some(over) = version.filter(|version| !version.revoked && version.not_after < now) else { return Ok(false) };
     let told = event_rows::table
         .filter(event_rows::account_id.eq(account.0).and(event_rows::certificate_id.eq(certificate.0)))
         .filter(event_rows::event.eq(EXPIRED).and(event_rows::at.ge(over.not_after)));
     let is_there: bool = diesel::select(exists(undeleted(account, certificate))).get_result(conn).await?;
     if !is_there || diesel::select(exists(told)).get_result(conn).await? {
-        return Ok(());
+        return Ok(false);
     }
     let event = NewEvent {
         level: Level::Warning,
@@ -273,7 +271,7 @@ async fn announce_expiry(
         ..NewEvent::info(EXPIRED, format!("the certificate was valid until {}", moment::shown(over.not_after)))
     };
     events::record(conn, account, event).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Stores the state that follows from the version in use and from the live issuance as it stands, and when the certificate renews.

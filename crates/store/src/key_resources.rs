@@ -97,6 +97,13 @@ pub async fn count_resources(conn: &mut Connection, account: AccountId) -> Resul
     Ok(keys.count().get_result(conn).await?)
 }
 
+/// Whether a key of the account has this name.
+pub async fn has_name(conn: &mut Connection, account: AccountId, name: &str) -> Result<bool, StoreError> {
+    let named = private_keys::table
+        .filter(private_keys::account_id.eq(account.0).and(private_keys::deleted_at.is_null()).and(private_keys::name.eq(name)));
+    Ok(diesel::select(diesel::dsl::exists(named)).get_result(conn).await?)
+}
+
 /// Adds a key that is a resource of its own. Its material is [`crate::private_keys::insert_key_version`]'s.
 ///
 /// Errors with the constraint [`NAME_KEY`] when another key has the name.
@@ -130,8 +137,14 @@ pub async fn change_key(conn: &mut Connection, account: AccountId, id: KeyId, ch
     if changed == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }
 
-/// Has a certificate use this key from its next version on, and keep it (requirements X19). The key must be of the account and not deleted.
-pub async fn use_key(conn: &mut Connection, account: AccountId, certificate: CertificateId, key: &KeyResource) -> Result<(), StoreError> {
+/// Has a certificate use this key from its next version on, and keep it, as all others do from now on that use it: what is shared is rotated by nobody's renewal
+/// (requirements X19). The key must be of the account and not deleted. Returns which others were to rotate it.
+pub async fn use_key(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    key: &KeyResource,
+) -> Result<Vec<CertificateId>, StoreError> {
     let undeleted = certificates::table
         .filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0)).and(certificates::deleted_at.is_null()));
     let changed = diesel::update(undeleted)
@@ -143,7 +156,18 @@ pub async fn use_key(conn: &mut Connection, account: AccountId, certificate: Cer
         ))
         .execute(conn)
         .await?;
-    if changed == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+    if changed == 0 { Err(StoreError::NotFound) } else { keep_key(conn, account, key.id).await }
+}
+
+/// The certificates that use this private key keep it from now on (requirements X19). Returns which were to rotate it.
+pub async fn keep_key(conn: &mut Connection, account: AccountId, key: KeyId) -> Result<Vec<CertificateId>, StoreError> {
+    let rotating = certificates::table
+        .filter(certificates::account_id.eq(account.0).and(certificates::private_key_id.eq(key.0)))
+        .filter(certificates::deleted_at.is_null().and(certificates::key_policy.eq("rotate")));
+    let kept = diesel::update(rotating)
+        .set((certificates::key_policy.eq("keep"), certificates::updated_at.eq(diesel::dsl::now)))
+        .returning(certificates::id);
+    Ok(kept.get_results::<Uuid>(conn).await?.into_iter().map(CertificateId).collect())
 }
 
 /// Deletes a key that nothing uses, and destroys its material. The transaction must be one to write. Returns whether it was unused: by a certificate, a version of

@@ -1,5 +1,6 @@
 //! The scan for certificates that have expired: they give their slot and their domain back (requirements X13).
 
+use zonecert_domain::id::{AccountId, CertificateId};
 use zonecert_store::{Connection, StoreError, issuing, renewals};
 
 use crate::scan::BATCH;
@@ -19,10 +20,7 @@ pub(crate) async fn look(worker: &Worker) -> Result<(), StoreError> {
                 Ok(None) => {}
                 Ok(Some(auto_renew)) => {
                     marked += 1;
-                    worker.metrics.expired(auto_renew);
-                    if auto_renew {
-                        tracing::error!(%account, %certificate, "a certificate has expired that was to renew by itself");
-                    }
+                    count(worker, account, certificate, auto_renew);
                 }
                 Err(error) => {
                     tracing::warn!(%account, %certificate, %error, "an expired certificate could not be marked; the next tick tries again");
@@ -35,4 +33,12 @@ pub(crate) async fn look(worker: &Worker) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Counts a certificate whose end was noticed, by whomever.
+pub(crate) fn count(worker: &Worker, account: AccountId, certificate: CertificateId, auto_renew: bool) {
+    worker.metrics.expired(auto_renew);
+    if auto_renew {
+        tracing::error!(%account, %certificate, "a certificate has expired that was to renew by itself");
+    }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Instrument;
 use zonecert_domain::failure::Failure;
-use zonecert_domain::id::{AccountId, IssuanceId};
+use zonecert_domain::id::{AccountId, CertificateId, IssuanceId};
 use zonecert_domain::issuance::{Failed, IssuanceStep, next_step};
 use zonecert_store::StoreError;
 use zonecert_store::accounts::AccountStatus;
@@ -28,6 +28,7 @@ use zonecert_store::ca_budget::Spent;
 use zonecert_store::issuances::{self, Issuance, Lease};
 use zonecert_store::issuing::Subject;
 
+use crate::expiry;
 use crate::metrics::step_name;
 use crate::worker::Worker;
 use findings::Unexplained;
@@ -85,6 +86,14 @@ struct Run<'a> {
     subject: Mutex<Option<Arc<Subject>>>,
     /// A failure that is to be looked into once the lease is given back.
     unexplained: Mutex<Option<Unexplained>>,
+    /// What is to be counted once the transaction is through that has noticed it.
+    expired: Mutex<Option<Expired>>,
+}
+
+/// A certificate whose end was noticed.
+struct Expired {
+    certificate: CertificateId,
+    auto_renew: bool,
 }
 
 /// Works on an issuance until it is over, rests, or is somebody else's. Does nothing when it is not due or another worker holds it.
@@ -101,7 +110,7 @@ pub async fn run(worker: &Worker, job: IssueJob) -> Result<(), StoreError> {
         tracing::warn!(%account, %issuance, previous_owner, "took over an issuance whose lease had run out");
         worker.metrics.issuance_taken_over();
     }
-    let run = Run { worker, lease, subject: Mutex::default(), unexplained: Mutex::default() };
+    let run = Run { worker, lease, subject: Mutex::default(), unexplained: Mutex::default(), expired: Mutex::default() };
     let _in_hand = Arc::clone(&worker.in_hand);
     let span = tracing::info_span!("issue", %account, %issuance, fence = lease.fence, certificate = tracing::field::Empty, order = tracing::field::Empty);
     async {
@@ -227,12 +236,20 @@ impl Run<'_> {
         F: Future<Output = Result<T, StoreError>>,
     {
         loop {
-            match attempt().await {
+            let outcome = attempt().await;
+            let expired = self.expired.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match outcome {
                 Err(StoreError::Unavailable(reason)) if !self.worker.is_stopping() => {
                     tracing::warn!(reason, "the database is away; what happened is recorded once it is back");
                     self.worker.pause(PAUSE_WHILE_DATABASE_IS_AWAY).await;
                 }
-                outcome => return outcome,
+                Ok(recorded) => {
+                    if let Some(Expired { certificate, auto_renew }) = expired {
+                        expiry::count(self.worker, self.lease.account, certificate, auto_renew);
+                    }
+                    return Ok(recorded);
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask bench …`.
 
 mod api;
+mod downloads;
 mod drill;
 mod fleet;
 mod issue;
@@ -30,6 +31,7 @@ pub(crate) struct Bench {
 #[derive(Subcommand)]
 enum What {
     Api(api::Api),
+    Downloads(downloads::Downloads),
     Drill(drill::Drill),
     Fleet(fleet::Fleet),
     Issue(issue::Issue),
@@ -43,6 +45,7 @@ impl Bench {
         let mut interrupt = Interrupt::listen()?;
         match self.what {
             What::Api(api) => interrupt.unless(api.measure()).await,
+            What::Downloads(downloads) => Box::pin(interrupt.unless(downloads.measure())).await,
             What::Drill(drill) => Box::pin(interrupt.unless(drill.run())).await,
             What::Fleet(fleet) => Box::pin(interrupt.unless(fleet.measure())).await,
             What::Issue(issue) => interrupt.unless(issue.measure()).await,
@@ -55,6 +58,12 @@ impl Bench {
 /// Of sorted times, at least one.
 fn median(sorted: &[f64]) -> f64 {
     f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2])
+}
+
+/// The median of values in any order, at least one.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    median(&values)
 }
 
 /// By nearest rank, of sorted times, at least one.

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::api::{self, Api};
 use crate::pair::Part;
 use crate::probe::Target;
+use crate::schedule;
 
 /// No certificate is asked for more often by itself.
 const SHORTEST_INTERVAL: Duration = Duration::from_mins(1);
@@ -140,6 +141,11 @@ impl Config {
         ensure!(!token.0.is_empty(), "the token is empty; put the one that POST /tokens has shown into token_file");
         let interval = Duration::from_secs(written.poll_interval_seconds.unwrap_or(3600));
         ensure!(interval >= SHORTEST_INTERVAL, "poll_interval_seconds must be at least {}", SHORTEST_INTERVAL.as_secs());
+        ensure!(
+            interval <= schedule::LONGEST,
+            "poll_interval_seconds must be at most {}: a server that has not reported for longer counts as silent",
+            schedule::LONGEST.as_secs()
+        );
         ensure!(!written.certificate.is_empty(), "there is no certificate; add a [[certificate]] with its id and directory");
         let mut certificates = Vec::new();
         for (index, certificate) in written.certificate.into_iter().enumerate() {

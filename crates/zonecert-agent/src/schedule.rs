@@ -5,15 +5,15 @@ use std::time::Duration;
 /// After the first failure; doubled by each that follows.
 const FIRST_RETRY: Duration = Duration::from_mins(1);
 
-/// However long the API asks to wait.
-const LONGEST: Duration = Duration::from_hours(24);
+/// However long the API or the configuration asks to wait.
+pub(crate) const LONGEST: Duration = Duration::from_hours(24);
 
 /// The pause after a round. `failures` is how many in a row have failed, `luck` a random number from 0 to 1, so that a thousand servers do not ask in the
 /// same second. `Retry-After` is kept to.
 pub(crate) fn pause_after(interval: Duration, failures: u32, retry_after: Option<Duration>, luck: f64) -> Duration {
     let backoff = |failures: u32| FIRST_RETRY.saturating_mul(2_u32.saturating_pow(failures - 1)).min(interval);
     let base = if failures == 0 { interval } else { backoff(failures) };
-    let spread = base.mul_f64(0.9 + 0.2 * luck);
+    let spread = base.mul_f64(0.9 + 0.2 * luck).min(LONGEST);
     spread.max(retry_after.unwrap_or_default().min(LONGEST))
 }
 
@@ -28,6 +28,7 @@ mod tests {
         assert_eq!(pause_after(HOUR, 0, None, 0.0), Duration::from_mins(54));
         assert_eq!(pause_after(HOUR, 0, None, 0.5), HOUR);
         assert_eq!(pause_after(HOUR, 0, None, 1.0), Duration::from_mins(66));
+        assert_eq!(pause_after(LONGEST, 0, None, 1.0), LONGEST, "a report that is older than a day and an hour is not believed");
     }
 
     #[test]

@@ -11,26 +11,26 @@ use zonecert_devstack::{product, shared, wait};
 use zonecert_tests::{Account, PATIENCE, System, names_of};
 
 /// A server with the agent on it.
-struct Host {
-    dir: tempfile::TempDir,
+pub(super) struct Host {
+    pub(super) dir: tempfile::TempDir,
     certificate: String,
     api_url: String,
     token: String,
     address: SocketAddr,
-    server_name: String,
+    pub(super) server_name: String,
 }
 
 impl Host {
-    fn files(&self) -> PathBuf {
+    pub(super) fn files(&self) -> PathBuf {
         self.dir.path().join("certificates/app")
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.files().join(name)
     }
 
     /// Writes the configuration, with a look at the service or without.
-    fn configure(&self, with_probe: bool, reload: &str) -> Result<()> {
+    pub(super) fn configure(&self, with_probe: bool, reload: &str) -> Result<()> {
         let path = |name: &str| self.dir.path().join(name).display().to_string();
         std::fs::write(path("token"), &self.token)?;
         std::fs::set_permissions(path("token"), std::fs::Permissions::from_mode(0o600))?;
@@ -50,7 +50,7 @@ impl Host {
     }
 
     /// Runs the agent to its end. Nothing that it prints has a secret in it.
-    async fn run(&self, arguments: &[&str], code: i32) -> Result<String> {
+    pub(super) async fn run(&self, arguments: &[&str], code: i32) -> Result<String> {
         let Output { status, stdout, stderr } = tokio::process::Command::from(self.command(arguments)?).output().await?;
         let said = format!("{}{}", String::from_utf8(stdout)?, String::from_utf8(stderr)?);
         ensure!(status.code() == Some(code), "{arguments:?} ended with {status}, not with {code}: {said}");
@@ -101,7 +101,7 @@ impl Drop for Service {
     }
 }
 
-async fn host(system: &System, account: &Account, zone_name: &str, certificate: &str) -> Result<Host> {
+pub(super) async fn host(system: &System, account: &Account, zone_name: &str, certificate: &str) -> Result<Host> {
     let scopes = ["certificates:read", "keys:read", "deployments:write"];
     let token = account.client.post("/tokens", &json!({"name": "web1", "scopes": scopes})).await?.expect(201)?;
     // Free a moment ago; whoever takes it meanwhile is not the service, and seen as such.

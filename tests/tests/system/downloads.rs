@@ -13,13 +13,13 @@ use zonecert_tests::{Account, System};
 use super::metrics::monitored;
 
 /// What a download came to.
-struct Fetched {
-    status: String,
-    bytes: Vec<u8>,
+pub(super) struct Fetched {
+    pub(super) status: String,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// As the scripts call it: no redirect is followed, and whatever is not exactly 200 is an error to them.
-fn curl(url: &str, header: Option<&str>) -> Result<Fetched> {
+pub(super) fn curl(url: &str, header: Option<&str>) -> Result<Fetched> {
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("file");
     let mut command = Command::new("curl");
@@ -46,7 +46,7 @@ fn wget(url: &str, header: Option<&str>) -> Result<Fetched> {
     Ok(Fetched { status, bytes: std::fs::read(&file).unwrap_or_default() })
 }
 
-async fn api_key(account: &Account, resource: &str) -> Result<String> {
+pub(super) async fn api_key(account: &Account, resource: &str) -> Result<String> {
     let made = account.client.post(&format!("{resource}/api-keys"), &json!({})).await?.expect(201)?;
     Ok(made["api_key"].as_str().context("api_key")?.to_owned())
 }
@@ -110,6 +110,13 @@ async fn scripts_of_lego_certhub_and_cert_warden_fetch_what_was_issued_and_no_lo
         ensure!(curl(&unknown, None)?.status == "404");
     }
 
+    let scripted = expected.iter().map(|(face, kind, api_key, body)| {
+        let url = format!("{base}/{face}/api/v1/download/{kind}/{name}");
+        let nowhere = format!("{base}/{face}/api/v1/download/{kind}/nowhere");
+        run_scripts(&url, &nowhere, api_key, body.as_bytes()).with_context(|| url)
+    });
+    scripted.collect::<Result<()>>()?;
+
     let pfx = format!("{base}/certwarden/api/v1/download/pfx/{name}");
     let header = format!("X-API-Key: {both}");
     let (first, again) = (curl(&pfx, Some(&header))?, wget(&pfx, Some(&header))?);
@@ -121,6 +128,40 @@ async fn scripts_of_lego_certhub_and_cert_warden_fetch_what_was_issued_and_no_lo
     }
 
     tell_nobody(&system, &[&certificate_key, &private_key], &certificate).await
+}
+
+/// Scripts as customers have them fetch the file, find nothing new the next time, and leave it as it is where their key opens nothing.
+fn run_scripts(url: &str, nowhere: &str, api_key: &str, body: &[u8]) -> Result<()> {
+    let nonsense = format!("zck_{}", "A".repeat(43));
+    for script in ["curl.sh", "wget.sh"] {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script);
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("file");
+        let run = |url: &str, header: Option<String>| -> Result<(Option<i32>, String)> {
+            let output = Command::new("sh").arg(&script).arg(url).arg(&file).args(header).output().context("sh cannot be run")?;
+            Ok((output.status.code(), String::from_utf8(output.stdout)?.trim().to_owned()))
+        };
+        for header in ["X-API-Key", "apiKey"] {
+            let right = || Some(format!("{header}: {api_key}"));
+            ensure!(run(url, right())? == (Some(0), String::new()), "{}: {header}", script.display());
+            ensure!(std::fs::read(&file)? == body, "{}", script.display());
+            ensure!(run(url, right())? == (Some(3), String::new()), "the same bytes in each run");
+            let refused = (Some(1), "401".to_owned());
+            for _ in 0..2 {
+                for header in [None, Some(format!("{header}: {nonsense}")), Some(format!("{header}: {api_key}.{nonsense}"))] {
+                    ensure!(run(url, header.clone())? == refused, "{header:?}");
+                }
+                ensure!(run(nowhere, right())? == refused, "a name that nothing has");
+            }
+            ensure!(std::fs::read(&file)? == body, "what is refused changes nothing");
+            ensure!(std::fs::read_dir(dir.path())?.count() == 1, "nothing is left beside it");
+            // By URL, with the key in it: allowed by now.
+            ensure!(run(&format!("{url}/{api_key}"), None)? == (Some(3), String::new()), "the same by URL");
+            ensure!(run(&format!("{url}/{nonsense}"), None)? == refused);
+            std::fs::remove_file(&file)?;
+        }
+    }
+    Ok(())
 }
 
 fn pkcs12_info(file: &[u8], password: &str) -> Result<String> {

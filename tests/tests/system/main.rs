@@ -25,6 +25,7 @@ mod renewals;
 mod revocation;
 mod rotation;
 mod secrets;
+mod servers;
 mod suspensions;
 mod versions;
 mod webhooks;

@@ -218,7 +218,7 @@ pub(crate) struct Changed(pub(crate) AccountId);
 pub(crate) fn forget_changed(request: &HttpRequest) {
     let changed = request.extensions().get::<Changed>().copied();
     if let (Some(Changed(account)), Some(app)) = (changed, request.app_data::<web::Data<App>>()) {
-        app.recognised.forget(account);
+        app.forget(account);
     }
 }
 
@@ -275,7 +275,7 @@ async fn of_user(app: &App, credential: &str) -> Result<(Account, Identity, Scop
 async fn of_token(app: &App, digest: [u8; 32], address: IpAddr, request_id: &RequestId, trust: Trust) -> Result<Arc<Usable>, Problem> {
     let (now, time) = (Instant::now(), clock::now());
     if trust == Trust::AMomentAgo
-        && let Some(known) = app.recognised.find(&digest, address, now, time)
+        && let Some(known) = app.recognised.find_caller(&digest, address, now, time)
     {
         return Ok(known);
     }

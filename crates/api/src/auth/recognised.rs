@@ -1,7 +1,7 @@
-//! Callers that were recognised by their API token a moment ago, so that a program that reads much costs one look-up of its credential for many
-//! requests (`docs/adr/0015-recognised-callers.md`).
+//! What was recognised a moment ago: callers by their API token, so that a program that reads much costs one look-up of its credential for many
+//! requests, and polls of downloads (`docs/adr/0015-recognised-callers.md`).
 //!
-//! Holds no token, only SHA-256 of tokens; and only what was accepted, so that a guess is looked up each time.
+//! Holds no credential, only SHA-256 of them; and only what was accepted, so that a guess is looked up each time.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,27 +12,38 @@ use chrono::{DateTime, Utc};
 use zonecert_domain::id::AccountId;
 use zonecert_store::api_tokens::Usable;
 
-/// How long a caller is known without asking the database again: so much later, at the most, a token that is revoked elsewhere has stopped working,
+/// How long somebody is known without asking the database again: so much later, at the most, a token that is revoked elsewhere has stopped working,
 /// and likewise a plan, a suspension, scopes and networks hold that were changed elsewhere. To be well below a second.
 pub(crate) const FRESH: Duration = Duration::from_millis(100);
 
-/// Most callers that are known at a time. Beyond it newcomers are looked up each time.
+/// Most that are known at a time. Beyond it newcomers are looked up each time.
 const MOST: usize = 10_000;
 
-/// The callers of this process.
-pub(crate) struct Recognised {
-    inner: Mutex<Inner>,
+/// Something that the database has accepted.
+pub(crate) trait Accepted {
+    /// In whose account.
+    fn account(&self) -> AccountId;
 }
 
-#[derive(Default)]
-struct Inner {
-    callers: HashMap<[u8; 32], Known>,
+impl Accepted for Usable {
+    fn account(&self) -> AccountId {
+        self.account.id
+    }
+}
+
+/// What this process has recognised.
+pub(crate) struct Recognised<T> {
+    inner: Mutex<Inner<T>>,
+}
+
+struct Inner<T> {
+    known: HashMap<[u8; 32], Known<T>>,
     /// How often something was forgotten: what was asked before is not kept after.
     forgotten: u64,
 }
 
-struct Known {
-    usable: Arc<Usable>,
+struct Known<T> {
+    accepted: Arc<T>,
     asked_at: Instant,
 }
 
@@ -42,16 +53,23 @@ pub(crate) struct Question {
     forgotten: u64,
 }
 
-impl Recognised {
-    pub(crate) fn new() -> Self {
-        Self { inner: Mutex::new(Inner::default()) }
-    }
-
+impl Recognised<Usable> {
     /// Whose token this is, if it was looked up a moment ago and may be used now and from here.
-    pub(crate) fn find(&self, sha256: &[u8; 32], address: IpAddr, now: Instant, time: DateTime<Utc>) -> Option<Arc<Usable>> {
-        let usable = self.lock().callers.get(sha256).filter(|known| known.is_fresh(now)).map(|known| Arc::clone(&known.usable))?;
+    pub(crate) fn find_caller(&self, sha256: &[u8; 32], address: IpAddr, now: Instant, time: DateTime<Utc>) -> Option<Arc<Usable>> {
+        let usable = self.find(sha256, now)?;
         let usable_now = usable.token.expires_at.is_none_or(|at| at > time) && usable.token.is_usable_from(address);
         usable_now.then_some(usable)
+    }
+}
+
+impl<T: Accepted> Recognised<T> {
+    pub(crate) fn new() -> Self {
+        Self { inner: Mutex::new(Inner { known: HashMap::new(), forgotten: 0 }) }
+    }
+
+    /// What was accepted a moment ago.
+    pub(crate) fn find(&self, sha256: &[u8; 32], now: Instant) -> Option<Arc<T>> {
+        self.lock().known.get(sha256).filter(|known| known.is_fresh(now)).map(|known| Arc::clone(&known.accepted))
     }
 
     /// To be called before the database is asked.
@@ -60,33 +78,33 @@ impl Recognised {
     }
 
     /// Keeps what the database has answered, unless something was forgotten meanwhile.
-    pub(crate) fn keep(&self, question: &Question, sha256: [u8; 32], usable: Arc<Usable>) {
+    pub(crate) fn keep(&self, question: &Question, sha256: [u8; 32], accepted: Arc<T>) {
         let mut inner = self.lock();
         if inner.forgotten != question.forgotten {
             return;
         }
-        if inner.callers.len() >= MOST {
-            inner.callers.retain(|_, known| known.is_fresh(question.asked_at));
+        if inner.known.len() >= MOST {
+            inner.known.retain(|_, known| known.is_fresh(question.asked_at));
         }
-        if inner.callers.len() < MOST || inner.callers.contains_key(&sha256) {
-            inner.callers.insert(sha256, Known { usable, asked_at: question.asked_at });
+        if inner.known.len() < MOST || inner.known.contains_key(&sha256) {
+            inner.known.insert(sha256, Known { accepted, asked_at: question.asked_at });
         }
     }
 
-    /// Forgets the callers of an account in which something was changed.
+    /// Forgets what there is of an account in which something was changed.
     pub(crate) fn forget(&self, account: AccountId) {
         let mut inner = self.lock();
         inner.forgotten += 1;
-        inner.callers.retain(|_, known| known.usable.account.id != account);
+        inner.known.retain(|_, known| known.accepted.account() != account);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner<T>> {
         // Whoever panicked while holding it has left whole entries.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
+impl<T> Known<T> {
     fn is_fresh(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.asked_at) < FRESH
     }
@@ -135,7 +153,7 @@ mod tests {
         Arc::new(Usable { account, token, made_by: UserId::new() })
     }
 
-    fn keep(recognised: &Recognised, key: u8, usable: &Arc<Usable>, now: Instant) {
+    fn keep(recognised: &Recognised<Usable>, key: u8, usable: &Arc<Usable>, now: Instant) {
         recognised.keep(&recognised.ask(now), [key; 32], Arc::clone(usable));
     }
 
@@ -143,12 +161,12 @@ mod tests {
     fn a_caller_is_known_for_a_moment_from_when_the_database_was_asked() {
         let (recognised, start, time) = (Recognised::new(), Instant::now(), clock::now());
         keep(&recognised, 1, &usable(AccountId::new(), None, &[]), start);
-        let known = |after: Duration| recognised.find(&[1; 32], HERE, start + after, time).is_some();
+        let known = |after: Duration| recognised.find_caller(&[1; 32], HERE, start + after, time).is_some();
         assert!(known(Duration::ZERO) && known(FRESH.mul_f32(0.99)));
         assert!(!known(FRESH));
         // Using it makes it no younger.
         assert!(known(FRESH / 2) && !known(FRESH));
-        assert!(recognised.find(&[2; 32], HERE, start, time).is_none());
+        assert!(recognised.find_caller(&[2; 32], HERE, start, time).is_none());
     }
 
     #[test]
@@ -156,7 +174,7 @@ mod tests {
         let (recognised, start, time) = (Recognised::new(), Instant::now(), clock::now());
         let end = time + TimeDelta::milliseconds(10);
         keep(&recognised, 1, &usable(AccountId::new(), Some(end), &["192.0.2.0/24"]), start);
-        let known = |address: IpAddr, time: DateTime<Utc>| recognised.find(&[1; 32], address, start, time).is_some();
+        let known = |address: IpAddr, time: DateTime<Utc>| recognised.find_caller(&[1; 32], address, start, time).is_some();
         assert!(known(HERE, time) && known(HERE, end - TimeDelta::nanoseconds(1)));
         assert!(!known(HERE, end) && !known(THERE, time));
     }
@@ -169,7 +187,7 @@ mod tests {
         keep(&recognised, 2, &usable(theirs, None, &[]), start);
         let asked = recognised.ask(start);
         recognised.forget(mine);
-        let known = |key: u8| recognised.find(&[key; 32], HERE, start, time).is_some();
+        let known = |key: u8| recognised.find_caller(&[key; 32], HERE, start, time).is_some();
         assert!(!known(1) && known(2));
         // The answer to a question of before the change may be of before it, too.
         recognised.keep(&asked, [1; 32], usable(mine, None, &[]));
@@ -190,10 +208,10 @@ mod tests {
         for number in 0..=MOST {
             recognised.keep(&recognised.ask(start), key(number), Arc::clone(&somebody));
         }
-        assert_eq!(recognised.lock().callers.len(), MOST);
+        assert_eq!(recognised.lock().known.len(), MOST);
         let later = start + FRESH;
         recognised.keep(&recognised.ask(later), key(MOST), Arc::clone(&somebody));
-        assert_eq!(recognised.lock().callers.len(), 1);
-        assert!(recognised.find(&key(MOST), HERE, later, time).is_some());
+        assert_eq!(recognised.lock().known.len(), 1);
+        assert!(recognised.find_caller(&key(MOST), HERE, later, time).is_some());
     }
 }

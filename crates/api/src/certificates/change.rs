@@ -141,17 +141,21 @@ async fn apply(
     }
     let chosen = wish.check_key(conn, account, &before).await?;
     let mut changed = wish.difference(&before);
-    let another = chosen.filter(|key| before.private_key != Some(key.id));
-    if let Some(key) = &another {
-        changed.insert("private_key_id".to_owned(), json!({"from": before.private_key, "to": key.id}));
+    if let Some(key) = &chosen {
+        if before.private_key != Some(key.id) {
+            changed.insert("private_key_id".to_owned(), json!({"from": before.private_key, "to": key.id}));
+        }
+        if before.key_policy == KeyPolicy::Rotate {
+            changed.insert("key_policy".to_owned(), json!({"from": KeyPolicy::Rotate.as_str(), "to": KeyPolicy::Keep.as_str()}));
+        }
     }
     if changed.is_empty() {
         return Ok(before);
     }
     let written = certificates::change_certificate(conn, account, id, &wish.change()).await;
     written.map_err(|error| taken::problem(error, wish.name.as_deref()))?;
-    if let Some(key) = &another {
-        key_resources::use_key(conn, account, id, key).await?;
+    if let Some(key) = &chosen {
+        key_choice::take(conn, account, id, key).await?;
     }
     renewal_schedule::reschedule_certificate(conn, account, id).await?;
     record(conn, caller, id, changed).await?;

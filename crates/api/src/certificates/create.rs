@@ -10,7 +10,7 @@ use zonecert_domain::plan::{self, CreateWish};
 use zonecert_domain::scope::Scope;
 use zonecert_store::certificates::{self, Certificate, NewCertificate, NewName};
 use zonecert_store::events::NewEvent;
-use zonecert_store::{Connection, StoreError, accounts, events, issuances, key_resources, private_keys};
+use zonecert_store::{Connection, StoreError, accounts, events, issuances, private_keys};
 
 use super::view::CertificateView;
 use super::wish::{Wish, WishBody};
@@ -104,7 +104,7 @@ pub(super) async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) 
     let inserted = certificates::insert_certificate(conn, account, &new).await;
     let id = inserted.map_err(|error| taken::problem(error, wish.name.as_deref()))?;
     match &shared {
-        Some(key) => key_resources::use_key(conn, account, id, key).await?,
+        Some(key) => key_choice::take(conn, account, id, key).await?,
         None => private_keys::get_or_insert_certificate_key(conn, account, id).await.map(drop)?,
     }
     // The new one is counted already.

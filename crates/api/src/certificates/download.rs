@@ -25,7 +25,8 @@ use crate::problem::Problem;
 use crate::request::Id;
 
 const JSON: &str = "application/json";
-const PEM: &str = "application/x-pem-file";
+/// The media type of PEM, as Cert Warden has it too.
+pub(crate) const PEM: &str = "application/x-pem-file";
 
 /// The files in one answer.
 #[derive(Serialize, ToSchema)]
@@ -231,7 +232,7 @@ fn head(mut response: HttpResponseBuilder, version: VersionId, part: Part) -> Ht
 }
 
 async fn find(request: &HttpRequest, app: &App, caller: Caller, id: CertificateId, which: Which, part: Part) -> Result<Found, Problem> {
-    let known = header::IfNoneMatch::parse(request).unwrap_or(header::IfNoneMatch::Items(Vec::new()));
+    let known = if_none_match(request);
     let (account, masters) = (caller.account, app.masters.clone());
     let body = async move |conn: &mut Connection| {
         let certificate = certificates::get_certificate(conn, account, id).await?;
@@ -254,13 +255,18 @@ async fn find(request: &HttpRequest, app: &App, caller: Caller, id: CertificateI
     app.store.tenant(account, body).await
 }
 
-fn in_use(certificate: &Certificate) -> Result<VersionId, Problem> {
+pub(super) fn in_use(certificate: &Certificate) -> Result<VersionId, Problem> {
     let current = certificate.current_version.as_ref().filter(|_| certificate.downloadable);
     current.map(|version| version.id).ok_or_else(|| not_ready(certificate))
 }
 
 fn known_to_client(known: &header::IfNoneMatch, version: VersionId) -> bool {
     is_known(known, &EntityTag::new_strong(version.to_string()))
+}
+
+/// What the client says that it has (RFC 9110 §13.1.2); nothing where it cannot be read.
+pub(crate) fn if_none_match(request: &HttpRequest) -> header::IfNoneMatch {
+    header::IfNoneMatch::parse(request).unwrap_or(header::IfNoneMatch::Items(Vec::new()))
 }
 
 /// Whether the client has what this tag names (RFC 9110 §13.1.2).

@@ -1,8 +1,10 @@
 //! The private key that a customer wants for a certificate: one that is there already (requirements S0.4, X19).
 
-use zonecert_domain::id::{AccountId, KeyId};
+use serde_json::json;
+use zonecert_domain::id::{AccountId, CertificateId, KeyId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_store::certificates::KeyPolicy;
+use zonecert_store::events::{self, NewEvent};
 use zonecert_store::key_resources::{self, KeyResource};
 use zonecert_store::{Connection, StoreError};
 
@@ -40,4 +42,31 @@ pub(super) fn check(key: &KeyResource, algorithm: Option<KeyAlgorithm>, policy: 
         faults.extend([FieldError::new("/key_policy", "shared_key_is_kept", detail)]);
     }
     faults.finish(Some(()))
+}
+
+/// Has a certificate use this key from its next version on. Others that were to rotate it keep it too, and their logs say so.
+pub(super) async fn take(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    key: &KeyResource,
+) -> Result<(), StoreError> {
+    let kept = key_resources::use_key(conn, account, certificate, key).await?;
+    note_kept(conn, account, &kept, "another certificate uses it too").await
+}
+
+/// Says in the logs of certificates that their key is kept from now on, and why.
+pub(crate) async fn note_kept(
+    conn: &mut Connection,
+    account: AccountId,
+    certificates: &[CertificateId],
+    why: &str,
+) -> Result<(), StoreError> {
+    for &certificate in certificates {
+        let message = format!("The private key is kept at renewals from now on: {why}");
+        let details = json!({"changed": {"key_policy": {"from": "rotate", "to": "keep"}}});
+        let event = NewEvent { certificate: Some(certificate), details, ..NewEvent::info("certificate_changed", message) };
+        events::record(conn, account, event).await?;
+    }
+    Ok(())
 }

@@ -15,7 +15,7 @@ use crate::auth::caller::Caller;
 use crate::openapi::values;
 use crate::paging::{Cursor, Page};
 use crate::problem::Problem;
-use crate::request::{Id, Query};
+use crate::request::{Id, Query, id_in_path};
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = OrderPage)]
@@ -132,7 +132,7 @@ pub(super) async fn get(app: web::Data<App>, caller: Caller, id: Id<CertificateI
 
 /// The identifier in the path; 404 if it is none, as no such thing can be there.
 fn order_id(request: &HttpRequest) -> Result<OrderId, Problem> {
-    request.match_info().get("order_id").and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)
+    id_in_path(request, "order_id")
 }
 
 impl<'a> OrderView<'a> {

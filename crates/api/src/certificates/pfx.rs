@@ -1,6 +1,6 @@
 //! The version in use with its key as one encrypted file (requirements S2.4).
 
-use actix_web::http::header::{self, CacheControl, CacheDirective, EntityTag, Header, HeaderValue};
+use actix_web::http::header::{self, CacheControl, CacheDirective, EntityTag, HeaderValue};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use zonecert_domain::scope::Scope;
 use zonecert_pki::pfx::{Encryption, MAX_PASSWORD_BYTES};
 use zonecert_store::{Connection, certificates};
 
-use super::download::{Known, is_known, not_ready};
+use super::download::{Known, if_none_match, in_use, is_known};
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
@@ -70,11 +70,11 @@ pub(super) async fn pfx(
     let account = caller.account;
     let certificate = certificates::read_certificate(&app.store, account, id).await?;
     let password = password(&request)?;
-    let current = certificate.current_version.as_ref().filter(|_| certificate.downloadable).ok_or_else(|| not_ready(&certificate))?.id;
+    let current = in_use(&certificate)?;
     let wish = Wish { account, version: current, name: &certificate.name, encryption, password };
     let file = pfx::get_or_make(&app, wish).await?;
     let tag = EntityTag::new_strong(file.id.to_string());
-    let known = header::IfNoneMatch::parse(&request).unwrap_or(header::IfNoneMatch::Items(Vec::new()));
+    let known = if_none_match(&request);
     let caching = CacheControl(vec![CacheDirective::NoStore]);
     if is_known(&known, &tag) {
         return Ok(HttpResponse::NotModified().insert_header(header::ETag(tag)).insert_header(caching).finish());

@@ -27,7 +27,7 @@ use crate::idempotency::{self, Idempotency, Reply};
 use crate::openapi::values;
 use crate::paging::{Cursor, Page};
 use crate::problem::Problem;
-use crate::request::{Id, OptionalBody, Query};
+use crate::request::{Id, OptionalBody, Query, id_in_path};
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = VersionPage)]
@@ -306,5 +306,5 @@ pub(super) fn check_valid(version: &RecordedVersion) -> Result<VersionId, Proble
 
 /// The identifier in the path; 404 if it is none, as no such thing can be there.
 fn version_id(request: &HttpRequest) -> Result<VersionId, Problem> {
-    request.match_info().get("version_id").and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)
+    id_in_path(request, "version_id")
 }

@@ -12,11 +12,10 @@ use zonecert_store::{Connection, private_keys, versions};
 use super::face::Kind;
 use crate::app::App;
 use crate::audit;
+use crate::certificates::download::PEM;
 use crate::pfx::{self, Wish};
 use crate::problem::Problem;
 use crate::request_id::RequestId;
-
-const PEM: &str = "application/x-pem-file";
 
 /// What is to be sent.
 pub(super) enum What {

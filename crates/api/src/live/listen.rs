@@ -55,7 +55,7 @@ async fn announce(mut listener: Listener, app: &App) -> StoreError {
     loop {
         match timeout(SILENCE, listener.next()).await {
             Ok(Ok(Announcement { account, .. })) => {
-                app.recognised.forget(account);
+                app.forget(account);
                 app.live.wake(account);
             }
             Ok(Err(error)) => return error,

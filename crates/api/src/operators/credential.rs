@@ -71,7 +71,7 @@ impl Operator {
 
     /// After something of an account was changed: it holds from the next request on.
     pub(super) fn has_changed(&self, account: AccountId) {
-        self.app.recognised.forget(account);
+        self.app.forget(account);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::idempotency::{self, Idempotency, Reply};
 use crate::openapi::values;
 use crate::paging::{Cursor, Limit};
 use crate::problem::Problem;
-use crate::request::{Id, Query};
+use crate::request::{Id, Query, id_in_path};
 use crate::text;
 
 #[derive(Deserialize, IntoParams)]
@@ -228,7 +228,7 @@ pub(super) async fn replay(
 }
 
 fn delivery_id(request: &HttpRequest) -> Result<DeliveryId, Problem> {
-    request.match_info().get("delivery_id").and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)
+    id_in_path(request, "delivery_id")
 }
 
 fn parse(parameters: &Parameters) -> Result<(Option<DeliveryStatus>, Option<Position>, Limit), Problem> {

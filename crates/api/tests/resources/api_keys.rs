@@ -67,6 +67,78 @@ async fn a_key_that_is_fetched_apart_is_kept_at_renewals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_to_share_a_key_has_all_others_keep_it_and_naming_ones_own_keeps_it_too() {
+    let api = TestApi::start().await;
+    let caller = api.register("elite").await;
+    let (zone, name) = caller.verified_zone().await;
+    let path = |certificate: &Value| format!("/certificates/{}", text(&certificate["id"]));
+    let policy = async |certificate: &Value| caller.get(&path(certificate)).await.expect(StatusCode::OK)["key_policy"].clone();
+    let changes = async |certificate: &Value| {
+        let log = caller.get(&format!("{}/logs", path(certificate))).await.expect(StatusCode::OK);
+        let entries = log["logs"].as_array().unwrap().iter().filter(|entry| entry["event"] == "certificate_changed");
+        entries.map(|entry| entry["details"]["changed"]["key_policy"].clone()).collect::<Vec<_>>()
+    };
+    let rotate_to_keep = json!({"from": "rotate", "to": "keep"});
+
+    // A new certificate takes the key of one that was to rotate it.
+    let first = caller.certificate(&zone, &format!("first.{name}")).await;
+    assert_eq!(policy(&first).await, "rotate");
+    let wish = json!({"zone_id": zone, "domain": format!("second.{name}"), "private_key_id": first["private_key_id"]});
+    caller.post("/certificates", wish).await.expect(StatusCode::ACCEPTED);
+    assert_eq!(policy(&first).await, "keep");
+    assert_eq!(changes(&first).await, [rotate_to_keep.clone()]);
+
+    // One that is there already does.
+    let (third, fourth) =
+        (caller.certificate(&zone, &format!("third.{name}")).await, caller.certificate(&zone, &format!("fourth.{name}")).await);
+    caller.patch(&path(&fourth), json!({"private_key_id": third["private_key_id"]})).await.expect(StatusCode::OK);
+    for certificate in [&third, &fourth] {
+        assert_eq!(policy(certificate).await, "keep");
+        assert_eq!(changes(certificate).await, [rotate_to_keep.clone()], "each log says it once");
+    }
+
+    // Whoever names the key that is used already wants it to stay.
+    let fifth = caller.certificate(&zone, &format!("fifth.{name}")).await;
+    let own = json!({"private_key_id": fifth["private_key_id"]});
+    for _ in 0..2 {
+        assert_eq!(caller.patch(&path(&fifth), own.clone()).await.expect(StatusCode::OK)["key_policy"], "keep");
+        assert_eq!(changes(&fifth).await, [rotate_to_keep.clone()], "a second time nothing is left to change");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_is_made_where_there_is_no_room_for_it() {
+    let api = TestApi::start().await;
+    let (full, busy) = (api.register("elite").await, api.register("elite").await);
+    let first = full.post("/keys", json!({"name": "first", "algorithm": "ecdsa_p256"})).await.expect(StatusCode::CREATED);
+    let copies = format!(
+        "INSERT INTO private_keys (id, account_id, name, algorithm, is_resource)
+         SELECT gen_random_uuid(), account_id, 'copy' || number, algorithm, true FROM private_keys, generate_series(2, 100) AS number WHERE id = '{}'",
+        crate::support::uuid(&first["id"])
+    );
+    api.execute(&copies).await;
+    busy.post("/keys", json!({"name": "there"})).await.expect(StatusCode::CREATED);
+
+    // Keys are made one after the other: whoever waits for a turn is answered after these.
+    let names = ["a", "b", "c", "d"];
+    let slow = futures::future::join_all(names.map(|name| busy.post("/keys", json!({"name": name, "algorithm": "rsa4096"}))));
+    let refused = async {
+        let none_left = full.post("/keys", json!({"name": "another", "algorithm": "rsa4096"})).await;
+        let same_name = busy.post("/keys", json!({"name": "there", "algorithm": "rsa4096"})).await;
+        [none_left.problem(409).0, same_name.problem(409).0]
+    };
+    tokio::pin!(slow, refused);
+    let codes = tokio::select! {
+        codes = &mut refused => codes,
+        _ = &mut slow => panic!("whoever has no room waited for keys of others"),
+    };
+    assert_eq!(codes, ["key_limit_reached", "key_name_taken"]);
+    for made in slow.await {
+        made.expect(StatusCode::CREATED);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_are_made_listed_renamed_shared_and_deleted_when_nothing_uses_them() {
     let api = TestApi::start().await;
     let (caller, stranger) = (api.register("elite").await, api.register("elite").await);

@@ -38,7 +38,7 @@ is_here() {
     [ -e /lib/systemd/system/"$1.service" ] || [ -e /usr/lib/systemd/system/"$1.service" ]
 }
 new_services=
-for service in pdns prometheus; do
+for service in pdns prometheus nginx haproxy; do
     if ! is_here "$service"; then new_services="$new_services $service"; fi
 done
 
@@ -58,7 +58,7 @@ elif ! get install --yes --no-install-recommends "$@"; then
     get install --yes --no-install-recommends "$@"
 fi
 
-# Debian enables these, which at the next boot would take port 53 and port 9090. A service that was here before stays as it was.
+# Debian enables these, which at the next boot would take ports 53, 80 and 9090. A service that was here before stays as it was.
 for service in $new_services; do
     if [ -L "$wants/$service.service" ]; then
         rm -f "$wants/$service.service"

@@ -18,7 +18,7 @@ pub struct Package {
     pub why: &'static str,
 }
 
-const NEEDED: [Package; 15] = [
+const NEEDED: [Package; 17] = [
     Package { name: "postgresql", why: "the database" },
     Package { name: "pdns-server", why: "PowerDNS, where zones and challenges live" },
     Package { name: "pdns-backend-pgsql", why: "our PowerDNS keeps its zones in PostgreSQL" },
@@ -30,6 +30,8 @@ const NEEDED: [Package; 15] = [
     Package { name: "openssl", why: "checks the issued certificates independently of our code" },
     Package { name: "curl", why: "fetches files as the scripts do that customers bring along" },
     Package { name: "wget", why: "the same" },
+    Package { name: "nginx", why: "serves what was issued, while it is replaced; its service is not started" },
+    Package { name: "haproxy", why: "the same" },
     Package { name: "prometheus", why: "promtool checks the page of metrics and evaluates the rules of alerts; the server is not started" },
     Package { name: "python3-venv", why: "schemathesis, which tries the API out, is installed into an environment of its own" },
     Package { name: "ca-certificates", why: "the product trusts public CAs by it" },

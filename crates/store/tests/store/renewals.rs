@@ -13,7 +13,7 @@ use zonecert_pki::PrivateKey;
 use zonecert_store::certificates::{self, Certificate};
 use zonecert_store::issuances;
 use zonecert_store::issuing::{self, Issued, Outcome};
-use zonecert_store::{StoreError, renewal_schedule, renewals};
+use zonecert_store::{Connection, StoreError, renewal_schedule, renewals};
 
 use crate::world::{Requested, Tenant, World, in_a_day, now};
 
@@ -371,11 +371,9 @@ async fn what_expired_under_an_order_is_told_when_that_is_over_without_another_v
         let already = told().await;
         assert_eq!(already, 0, "{name}");
         for (number, outcome) in outcomes.into_iter().enumerate() {
-            world
-                .worker
-                .tenant_write(account, async |conn| issuing::record_outcome(conn, account, certificate, outcome).await)
-                .await
-                .unwrap();
+            let record = async |conn: &mut Connection| issuing::record_outcome(conn, account, certificate, outcome).await;
+            let noticed = world.worker.tenant_write(account, record).await.unwrap();
+            assert_eq!(noticed, number == 1, "whoever counts what expires counts it once: {name}, {number}");
             assert_eq!(told().await, usize::from(number > 0), "{name}, {number}");
         }
     }

@@ -10,7 +10,7 @@ use zonecert_pki::PkiError;
 use zonecert_pki::chain::CertificateChain;
 use zonecert_store::events::{self, Level, NewEvent};
 use zonecert_store::issuances::{self, Issuance, database_now};
-use zonecert_store::issuing::{self, Outcome};
+use zonecert_store::issuing::Outcome;
 use zonecert_store::orders::{Order, OrderChange};
 use zonecert_store::revocations::{self, NewRevocation};
 use zonecert_store::{Connection, StoreError, ca_budget, private_keys};
@@ -71,7 +71,7 @@ impl Run<'_> {
                     self.abandon_order(conn, issuance, false).await?;
                 }
                 issuances::end(conn, &lease, IssuanceEvent::Cancelled, None).await?;
-                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Cancelled).await?;
+                self.record_outcome(conn, issuance.certificate, Outcome::Cancelled).await?;
                 private_keys::destroy_unused(conn, lease.account, issuance.certificate).await?;
                 let message = "the issuance was cancelled".to_owned();
                 events::record(conn, lease.account, about(issuance, issuance.live_order.as_ref(), "issuance_cancelled", message)).await?;

@@ -12,7 +12,7 @@ use zonecert_domain::order::OrderEvent;
 use zonecert_store::events::{self, Level, NewEvent};
 use zonecert_store::failures::{describe, shown_limited};
 use zonecert_store::issuances::{self, Issuance, database_now};
-use zonecert_store::issuing::{self, Outcome};
+use zonecert_store::issuing::Outcome;
 use zonecert_store::orders::OrderChange;
 use zonecert_store::{Connection, StoreError, ca_budget};
 
@@ -88,7 +88,7 @@ impl Run<'_> {
                 let limited = failure.code == FailureCode::AcmeRateLimited;
                 let shown = shown_limited(failure, Some(next_attempt_at), limited.then_some(next_attempt_at));
                 issuances::rest(conn, &lease, pause, describe(failure)).await?;
-                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Waiting(shown.clone())).await?;
+                self.record_outcome(conn, issuance.certificate, Outcome::Waiting(shown.clone())).await?;
                 let message = format!("{}; the next attempt is at {}", failure.detail(), moment::shown(next_attempt_at));
                 let event = failure_event(issuance, Level::Warning, "attempt_failed", message, failure);
                 events::record(conn, lease.account, event).await?;
@@ -113,7 +113,7 @@ impl Run<'_> {
                 issuances::guard(conn, &lease).await?;
                 self.fail_order(conn, issuance, failure, unproven).await?;
                 issuances::end(conn, &lease, IssuanceEvent::Failed, Some(describe(failure))).await?;
-                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Failed(shown.clone())).await?;
+                self.record_outcome(conn, issuance.certificate, Outcome::Failed(shown.clone())).await?;
                 let event = failure_event(issuance, Level::Error, "issuance_failed", failure.detail().to_owned(), failure);
                 events::record(conn, lease.account, event).await.map(drop)
             })

@@ -12,7 +12,7 @@ use zonecert_store::accounts::AccountStatus;
 use zonecert_store::events::{self, Level};
 use zonecert_store::failures::{describe, shown};
 use zonecert_store::issuances::{self, Issuance};
-use zonecert_store::issuing::{self, Outcome, Subject};
+use zonecert_store::issuing::{Outcome, Subject};
 use zonecert_store::orders::OrderChange;
 use zonecert_store::{Connection, StoreError, renewal_schedule};
 
@@ -72,7 +72,7 @@ impl Run<'_> {
                 let failure = Failure::new(FailureCode::AccountSuspended, "the account is suspended");
                 issuances::stand_by(conn, &lease, LOOK_WHILE_SUSPENDED, describe(&failure)).await?;
                 let outcome = Outcome::Waiting(shown(&failure, None));
-                issuing::record_outcome(conn, lease.account, issuance.certificate, outcome).await?;
+                self.record_outcome(conn, issuance.certificate, outcome).await?;
                 if issuance.failure_code.as_deref() == Some(failure.code.as_str()) {
                     return Ok(());
                 }
@@ -88,7 +88,7 @@ impl Run<'_> {
         let account = self.lease.account;
         self.abandon_order(conn, issuance, false).await?;
         issuances::end(conn, &self.lease, IssuanceEvent::Cancelled, None).await?;
-        issuing::record_outcome(conn, account, issuance.certificate, Outcome::Cancelled).await?;
+        self.record_outcome(conn, issuance.certificate, Outcome::Cancelled).await?;
         let reason = block.map_or("it is not wished any more", RenewalBlock::reason);
         let mut event =
             about(issuance, issuance.live_order.as_ref(), "renewal_called_off", format!("the renewal was called off: {reason}"));

@@ -1,10 +1,11 @@
 //! What is recorded after a step: one transaction each, behind the fence, with all that follows from it.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde_json::json;
 use zonecert_domain::failure::Failure;
-use zonecert_domain::id::{AccountId, KeyVersionId};
+use zonecert_domain::id::{AccountId, CertificateId, KeyVersionId};
 use zonecert_domain::issuance::IssuanceEvent;
 use zonecert_domain::moment;
 use zonecert_domain::order::OrderEvent;
@@ -15,10 +16,10 @@ use zonecert_store::events::{self, NewEvent};
 use zonecert_store::issuances::{self, Held, Issuance};
 use zonecert_store::issuing::{self, Issued, Outcome, Subject};
 use zonecert_store::orders::{self, AuthorizationStatus, NewAuthorization, Order, OrderChange};
-use zonecert_store::{Connection, StoreError, ca_pauses, challenge_records, private_keys, versions, zone_projections};
+use zonecert_store::{Connection, StoreError, ca_pauses, challenge_records, private_keys, renewals, versions, zone_projections};
 
 use super::steps::{challenge_record, may_write};
-use super::{Run, spending};
+use super::{Expired, Run, spending};
 use crate::acme::{NewOrder, OrderState, OrderStatus};
 
 /// An authorization to be put on record, and the TXT record that it wants: name and value.
@@ -76,7 +77,7 @@ impl Run<'_> {
             let begun = self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
                 let order = orders::insert_order(conn, lease.account, &new).await?;
-                issuing::record_outcome(conn, lease.account, certificate, Outcome::Running).await?;
+                self.record_outcome(conn, certificate, Outcome::Running).await?;
                 let mut event = about(issuance, None, "order_begun", format!("asking the CA for {}", subject.names.join(", ")));
                 event.order = Some(order);
                 event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url });
@@ -98,12 +99,28 @@ impl Run<'_> {
         .await
     }
 
+    /// What becomes of the certificate. Where it has expired meanwhile, that is counted once this is on record: [`Self::persist`].
+    pub(super) async fn record_outcome(
+        &self,
+        conn: &mut Connection,
+        certificate: CertificateId,
+        outcome: Outcome,
+    ) -> Result<(), StoreError> {
+        let account = self.lease.account;
+        // Under an order that is under way no end is noticed.
+        let auto_renew = !matches!(outcome, Outcome::Running) && renewals::renews(conn, account, certificate).await?;
+        if issuing::record_outcome(conn, account, certificate, outcome).await? {
+            *self.expired.lock().unwrap_or_else(PoisonError::into_inner) = Some(Expired { certificate, auto_renew });
+        }
+        Ok(())
+    }
+
     pub(super) async fn record_running(&self, issuance: &Issuance) -> Result<(), StoreError> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
-                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Running).await
+                self.record_outcome(conn, issuance.certificate, Outcome::Running).await
             })
         })
         .await

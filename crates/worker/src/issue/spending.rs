@@ -17,7 +17,7 @@ use zonecert_store::ca_budget::{self, Spending, Spent};
 use zonecert_store::events::{self, Level};
 use zonecert_store::failures::{describe, shown_limited};
 use zonecert_store::issuances::{self, Issuance};
-use zonecert_store::issuing::{self, Outcome};
+use zonecert_store::issuing::Outcome;
 use zonecert_store::orders::Order;
 use zonecert_store::{Connection, StoreError, ca_pauses, versions};
 
@@ -50,7 +50,7 @@ impl Run<'_> {
                 issuances::guard(conn, &lease).await?;
                 issuances::stand_by(conn, &lease, pause, describe(&failure)).await?;
                 let outcome = Outcome::Waiting(shown_limited(&failure, Some(until), Some(until)));
-                issuing::record_outcome(conn, lease.account, issuance.certificate, outcome).await?;
+                self.record_outcome(conn, issuance.certificate, outcome).await?;
                 if known {
                     return Ok(());
                 }

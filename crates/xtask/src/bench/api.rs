@@ -11,8 +11,8 @@ use tokio::process::Command;
 use zonecert_devstack::product::setting;
 use zonecert_devstack::{Product, Stack, StackOptions};
 
-use super::load::requests_per_second;
-use super::{median, release};
+use super::load::{Expected, requests_per_second};
+use super::{middle, release};
 use crate::account::{self, Account};
 use crate::api::{Api as Client, text};
 use crate::certificate::{Show, issue};
@@ -74,7 +74,8 @@ impl Api {
         let mut rounds = Rounds::default();
         for round in 0..=self.rounds {
             let request = request.clone();
-            let answered = tokio::task::spawn_blocking(move || requests_per_second(address, &request, clients, time)).await??;
+            let answered =
+                tokio::task::spawn_blocking(move || requests_per_second(address, &request, Expected::Ok, clients, time)).await??;
             let selected = pgbench.transactions_per_second(self.clients, self.seconds).await?;
             if round == 0 {
                 say("warmed up");
@@ -110,11 +111,6 @@ struct Rounds {
     transactions: Vec<f64>,
     /// In percent: of a round, so that whatever else the machine does weighs on both.
     shares: Vec<f64>,
-}
-
-fn middle(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    median(&values)
 }
 
 /// pgbench with a database of its own on the server of the product.

@@ -29,6 +29,25 @@ fn the_example_is_a_configuration_and_its_defaults_are_careful() {
 }
 
 #[test]
+fn the_interval_is_neither_so_short_that_it_burdens_nor_so_long_that_a_server_counts_as_silent() {
+    let of = |seconds: u64| {
+        let text = format!(
+            "api_url = \"https://zonecert.example.com\"\npoll_interval_seconds = {seconds}\n[[certificate]]\nid = \"{ID}\"\ndirectory = \"/c\"\nkey = \"k\""
+        );
+        Config::parse(&text, Some("zc_token".to_owned())).map(|config| config.interval)
+    };
+    for seconds in [60, 3600, 86_400] {
+        assert_eq!(of(seconds).unwrap(), Duration::from_secs(seconds));
+    }
+    // A TOML integer has 64 bits with a sign.
+    for (seconds, says) in [(0, "at least 60"), (59, "at least 60"), (86_401, "at most 86400"), (i64::MAX.unsigned_abs(), "at most 86400")]
+    {
+        let error = of(seconds).unwrap_err().to_string();
+        assert!(error.contains("poll_interval_seconds must be") && error.contains(says), "{seconds}: {error}");
+    }
+}
+
+#[test]
 fn users_and_groups_are_names_or_numbers() {
     let config = parse("directory = \"/c\"\nkey = \"k\"\nowner = \"root\"\ngroup = \"1234\"").unwrap();
     assert_eq!((config.certificates[0].owner, config.certificates[0].group), (Some(0), Some(1234)));

@@ -17,7 +17,7 @@ use crate::faults::Faults;
 use crate::openapi::values;
 use crate::paging::{Cursor, Limit};
 use crate::problem::{FieldError, Problem};
-use crate::request::{Id, Query};
+use crate::request::{Id, Query, id_in_path};
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -102,7 +102,7 @@ pub(in crate::zones) async fn get(
 
 /// The identifier in the path; 404 if it is none, as no such thing can be there.
 pub(super) fn record_set_id(request: &HttpRequest) -> Result<RecordSetId, Problem> {
-    request.match_info().get("record_set_id").and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)
+    id_in_path(request, "record_set_id")
 }
 
 fn parse(parameters: &Parameters) -> Result<(Filter, Option<Position>, Limit), Problem> {
