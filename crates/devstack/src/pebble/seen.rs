@@ -28,6 +28,9 @@ pub struct OrderSeen {
     /// The certificate that it says it replaces (RFC 9773 §5).
     #[serde(default)]
     pub replaces: Option<String>,
+    /// The profile that it asks for (draft-ietf-acme-profiles).
+    #[serde(default)]
+    pub profile: Option<String>,
     /// Whether a fault has kept the answer from the client: nobody may know of the order.
     #[serde(default)]
     pub answer_lost: bool,
@@ -65,6 +68,7 @@ impl Seen {
             names: identifiers.iter().map(|identifier| text(&identifier["value"])).collect(),
             finalize_url: text(&answer["finalize"]),
             replaces: payload["replaces"].as_str().map(str::to_owned),
+            profile: payload["profile"].as_str().map(str::to_owned),
             answer_lost: false,
         });
     }
