@@ -46,7 +46,9 @@ async fn record(
     for (directory_url, offered) in offers {
         match offered {
             Ok(offered) => ca_profiles::record_profiles(conn, environment, directory_url, offered).await?,
-            Err(failure) => tracing::warn!(%failure, directory_url, "the CA's directory cannot be read; what it offered before stays on offer"),
+            Err(failure) => {
+                tracing::warn!(%failure, directory_url, "the CA's directory cannot be read; what it offered before stays on offer")
+            }
         }
     }
     Ok(())

@@ -47,6 +47,13 @@ pub struct FinalizeSeen {
     pub csr: String,
 }
 
+impl FinalizeSeen {
+    /// The CSR in DER; empty where what was sent is none.
+    pub fn csr_der(&self) -> Vec<u8> {
+        URL_SAFE_NO_PAD.decode(&self.csr).unwrap_or_default()
+    }
+}
+
 impl Seen {
     /// The orders in which `name` was asked for.
     pub fn orders_for(&self, name: &str) -> Vec<&OrderSeen> {

@@ -77,8 +77,10 @@ fn the_fields_of_the_subject_come_in_order_before_the_common_name() {
         organizational_unit: field("Web + Mail"),
     };
     let der = zonecert_pki::csr::certificate_request(&ecdsa(), &["app.example.test"], &all).unwrap();
-    let subject = openssl(&["req", "-inform", "DER", "-verify", "-noout", "-subject", "-nameopt", "utf8,show_type,sname,sep_multiline"], &der);
-    let lines: Vec<String> = subject.unwrap().lines().filter(|line| line.contains('=')).skip(1).map(|line| line.trim().to_owned()).collect();
+    let subject =
+        openssl(&["req", "-inform", "DER", "-verify", "-noout", "-subject", "-nameopt", "utf8,show_type,sname,sep_multiline"], &der);
+    let lines: Vec<String> =
+        subject.unwrap().lines().filter(|line| line.contains('=')).skip(1).map(|line| line.trim().to_owned()).collect();
     let expected = [
         "C=PRINTABLESTRING:CH".to_owned(),
         "ST=UTF8STRING:Zürich".to_owned(),
