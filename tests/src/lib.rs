@@ -15,7 +15,7 @@ use zonecert_devstack::{Pebble, StackHandle, unique_label};
 
 pub use client::{Answer, Client};
 pub use mail::read_mail;
-pub use openssl::{check_download, names_of};
+pub use openssl::{check_download, names_of, subject_of_request};
 pub use time::uuid;
 
 /// Longer than anything that is awaited takes on a busy machine.

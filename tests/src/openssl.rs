@@ -35,6 +35,15 @@ pub fn names_of(leaf_pem: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The subject of a certificate request in DER, as openssl writes it: `C=CH,O=Example AG,CN=example.test`, first to last.
+pub fn subject_of_request(der: &[u8]) -> Result<String> {
+    let dir = tempfile::tempdir()?;
+    std::fs::write(dir.path().join("request.der"), der)?;
+    let args = ["req", "-inform", "DER", "-in", "request.der", "-noout", "-subject", "-nameopt", "utf8,sname,sep_comma_plus"];
+    let text = run(dir.path(), &args)?;
+    Ok(text.trim().trim_start_matches("subject=").to_owned())
+}
+
 fn run(dir: &Path, args: &[&str]) -> Result<String> {
     let output = Command::new("openssl").args(args).current_dir(dir).output().context("openssl cannot be run")?;
     ensure!(

@@ -3,6 +3,7 @@
 
 mod change;
 mod create;
+mod csr_subject;
 mod delete;
 mod deployments;
 pub(crate) mod download;
@@ -14,6 +15,7 @@ pub(crate) mod naming;
 mod orders;
 mod pfx;
 mod preflight;
+mod profiles;
 mod read;
 mod renew;
 mod revoke;
@@ -36,6 +38,7 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(list::__path_list, list::list, reads),
         Route::new(create::__path_create, create::create, changes),
         Route::new(preflight::__path_preflight, preflight::preflight, reads),
+        Route::new(profiles::__path_list, profiles::list, reads),
         Route::new(read::__path_get, read::get, reads),
         Route::new(change::__path_change, change::change, changes),
         Route::new(delete::__path_delete, delete::delete, changes),

@@ -238,6 +238,26 @@ async fn a_directory_before_pebble_tells_when_to_renew_and_takes_or_refuses_repl
 }
 
 #[tokio::test]
+async fn a_directory_before_pebble_offers_the_profiles_that_it_is_told_to_and_takes_no_others() -> Result<()> {
+    let stack = shared().await?;
+    let pebble = PebbleServer::beside(&stack.powerdns, &PebbleOptions::unfailing()).await?;
+    let ca = RenewalInfoDirectory::before(&pebble).await?;
+    ca.offer_profiles(&[("shortlived", "six days")]);
+    let (account, _) = new_account_at(ca.directory_url(), client(ca.ca_file())?).await?;
+    let offered: Vec<_> = account.profiles().map(|profile| (profile.name.to_owned(), profile.description.to_owned())).collect();
+    assert_eq!(offered, [("shortlived".to_owned(), "six days".to_owned())]);
+    let identifiers = [Identifier::Dns("app.example.test".to_owned())];
+    let mut taken = account.new_order(&NewOrder::new(&identifiers).profile("shortlived")).await?;
+    assert_eq!(taken.state().profile.as_deref(), Some("shortlived"));
+    let refused = account.new_order(&NewOrder::new(&identifiers).profile("tlsserver")).await.err().context("refused")?;
+    assert!(refused.to_string().contains("invalidProfile"), "{refused}");
+    account.new_order(&NewOrder::new(&identifiers)).await?;
+    let profiles: Vec<_> = ca.seen().orders.into_iter().map(|order| order.profile).collect();
+    assert_eq!(profiles, [Some("shortlived".to_owned()), None]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_pebble_of_ones_own_beside_a_shared_stack_issues_for_as_long_as_it_is_told() -> Result<()> {
     let stack = shared().await?;
     let options = PebbleOptions { certificate_validity: Duration::from_hours(6 * 24), ..PebbleOptions::default() };

@@ -5,6 +5,7 @@
 
 pub mod ca_limits;
 pub mod certificate;
+pub mod csr_subject;
 pub mod delegation;
 pub mod deployment;
 pub mod email;

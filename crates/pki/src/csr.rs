@@ -6,6 +6,7 @@ use openssl::nid::Nid;
 use openssl::stack::Stack;
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509Name, X509Req, X509ReqBuilder, X509ReqRef};
+use zonecert_domain::csr_subject::CsrSubject;
 use zonecert_domain::key::KeyAlgorithm;
 
 use crate::alternative_names::AlternativeNames;
@@ -18,26 +19,37 @@ const MAX_COMMON_NAME_BYTES: usize = 64;
 /// Longest DNS name in text form, with room for a leading `*.`.
 const MAX_NAME_BYTES: usize = 255;
 
-/// Makes a certificate request in DER, signed with SHA-256.
+/// Makes a certificate request in DER, signed with SHA-256. What `subject` says comes first in its subject, before the common name.
 ///
 /// All `names` become subjectAltNames, in order; give them as A-labels. The common name is the first of them that has at most 64
-/// octets, and the subject is empty if none has. That is what every CA takes: the common name is redundant (the CA/Browser Forum
+/// octets, and there is none if none has. That is what every CA takes: the common name is redundant (the CA/Browser Forum
 /// discourages it, and Let's Encrypt and Pebble look at the subjectAltNames), yet some CAs still refuse a request that could have
 /// one and does not; all refuse one that is longer than 64 octets (RFC 5280) or that is not among the subjectAltNames.
-pub fn certificate_request(key: &PrivateKey, names: &[impl AsRef<str>]) -> Result<Vec<u8>, PkiError> {
+pub fn certificate_request(key: &PrivateKey, names: &[impl AsRef<str>], subject: &CsrSubject) -> Result<Vec<u8>, PkiError> {
     if names.is_empty() {
         return Err(PkiError::NoNames);
     }
     if let Some(index) = names.iter().position(|name| !can_stand_in_a_certificate(name.as_ref())) {
         return Err(PkiError::InvalidName { position: index + 1 });
     }
-    build(key, names).map_err(PkiError::openssl("make a certificate request"))
+    build(key, names, subject).map_err(PkiError::openssl("make a certificate request"))
 }
 
-fn build(key: &PrivateKey, names: &[impl AsRef<str>]) -> Result<Vec<u8>, ErrorStack> {
+fn build(key: &PrivateKey, names: &[impl AsRef<str>], subject: &CsrSubject) -> Result<Vec<u8>, ErrorStack> {
+    let common_name = names.iter().map(AsRef::as_ref).find(|name| name.len() <= MAX_COMMON_NAME_BYTES);
+    let attributes = [
+        (Nid::COUNTRYNAME, subject.country.as_deref()),
+        (Nid::STATEORPROVINCENAME, subject.state.as_deref()),
+        (Nid::LOCALITYNAME, subject.locality.as_deref()),
+        (Nid::ORGANIZATIONNAME, subject.organization.as_deref()),
+        (Nid::ORGANIZATIONALUNITNAME, subject.organizational_unit.as_deref()),
+        (Nid::COMMONNAME, common_name),
+    ];
     let mut subject = X509Name::builder()?;
-    if let Some(name) = names.iter().map(AsRef::as_ref).find(|name| name.len() <= MAX_COMMON_NAME_BYTES) {
-        subject.append_entry_by_nid(Nid::COMMONNAME, name)?;
+    for (attribute, value) in attributes {
+        if let Some(value) = value {
+            subject.append_entry_by_nid(attribute, value)?;
+        }
     }
     let mut alternative_names = SubjectAlternativeName::new();
     for name in names {

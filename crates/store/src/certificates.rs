@@ -4,6 +4,7 @@
 
 mod change;
 mod list;
+pub(crate) mod request_fields;
 mod row;
 
 use chrono::{DateTime, Utc};
@@ -11,6 +12,7 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use zonecert_domain::certificate::CertificateStatus;
+use zonecert_domain::csr_subject::CsrSubject;
 use zonecert_domain::deployment::DeploymentState;
 use zonecert_domain::id::{AccountId, CertificateId, KeyId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
@@ -85,6 +87,10 @@ pub struct Certificate {
     pub key_algorithm: KeyAlgorithm,
     /// Whether a renewal brings a new key.
     pub key_policy: KeyPolicy,
+    /// What its requests say of their owner, where anything is wished.
+    pub csr_subject: Option<CsrSubject>,
+    /// The CA's profile, if one is wished.
+    pub profile: Option<String>,
     /// The private key that it uses, as a resource. None of one that was requested before keys were made with certificates, and was never issued.
     pub private_key: Option<KeyId>,
     /// Whether its API keys may stand in the URL.
@@ -202,6 +208,10 @@ pub struct NewCertificate<'a> {
     pub key_algorithm: KeyAlgorithm,
     /// Whether a renewal brings a new key.
     pub key_policy: KeyPolicy,
+    /// What its requests are to say of their owner.
+    pub csr_subject: Option<&'a CsrSubject>,
+    /// The CA's profile, if one is wished.
+    pub profile: Option<&'a str>,
     /// Whether it is to renew by itself.
     pub auto_renew: bool,
 }
@@ -247,6 +257,7 @@ pub async fn insert_certificate(conn: &mut Connection, account: AccountId, new: 
         .execute(conn)
         .await?;
     change::insert_names(conn, account, id, new.names.names()).await?;
+    request_fields::write(conn, account, id, new.csr_subject.map(Some), new.profile.map(Some)).await?;
     Ok(id)
 }
 

@@ -32,13 +32,14 @@ pub enum Ending {
 }
 
 /// What is left to be ended of an account's people and keys, table by table, in this order. All of them can be repeated.
-const STATEMENTS: [&str; 15] = [
+const STATEMENTS: [&str; 16] = [
     "DELETE FROM webhooks WHERE account_id = $1",
     "UPDATE data_keys SET wrapped = NULL, destroyed_at = now() WHERE account_id = $1 AND destroyed_at IS NULL",
     "UPDATE key_versions SET sealed = NULL, destroyed_at = now() WHERE account_id = $1 AND destroyed_at IS NULL",
     "UPDATE private_keys SET deleted_at = now() WHERE account_id = $1 AND deleted_at IS NULL",
     // The names of the account's servers are in them.
     "DELETE FROM deployments WHERE account_id = $1",
+    "UPDATE certificates SET csr_subject = NULL WHERE account_id = $1 AND csr_subject IS NOT NULL",
     "UPDATE api_tokens SET revoked_at = now() WHERE account_id = $1 AND revoked_at IS NULL",
     "UPDATE api_keys SET revoked_at = now() WHERE account_id = $1 AND revoked_at IS NULL",
     "UPDATE refresh_tokens SET revoked_at = now() WHERE account_id = $1 AND revoked_at IS NULL",

@@ -16,14 +16,15 @@ pub async fn claim_due(conn: &mut Connection, put_off: Duration, batch: i32) -> 
     claim(conn, "SELECT account_id, id FROM sweep_expiry_notices(make_interval(secs => $1), $2)", put_off, batch).await
 }
 
-/// Tells that the version in use ends, once for each of the moments, and sets the next. Of several that have passed, the last one is told; of one that has
-/// passed before the version was there, nothing. What has expired meanwhile or was revoked ends without a notice.
+/// Tells that the version in use ends, once for each of the moments, and sets the next. Of several that have passed, the last one is told; of one that is not in the
+/// last third of its life, nothing: it has not been due for renewal before (what is left of a few hours is for CAs that date their certificates back). What has expired meanwhile or was revoked ends without a notice.
 pub async fn announce(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<(), StoreError> {
     sql_query(
         "UPDATE certificates SET expiry_notice_due_at = next_expiry_notice(expires_at, now()),
             announced = CASE WHEN status <> 'revoked' AND expires_at > now() THEN announced || coalesce(
                 (SELECT jsonb_build_object('days', min(days)) FROM unnest(ARRAY[30, 14, 7, 1]) AS days
-                 WHERE expires_at - make_interval(hours => 24 * days) <= now() AND expires_at - make_interval(hours => 24 * days) > issued_at
+                 WHERE expires_at - make_interval(hours => 24 * days) <= now()
+                     AND make_interval(hours => 24 * days) <= (expires_at - issued_at) / 3 + interval '6 hours'
                  HAVING count(*) > 0), '{}') ELSE announced END
          WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL AND expiry_notice_due_at IS NOT NULL",
     )

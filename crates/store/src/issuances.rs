@@ -283,6 +283,7 @@ fn with_live_order(account: AccountId, id: IssuanceId) -> _ {
                 orders::url,
                 orders::names,
                 orders::replaces,
+                orders::profile,
                 orders::key_version_id,
                 orders::csr,
                 orders::presented_at,

@@ -7,12 +7,14 @@ use diesel_async::RunQueryDsl;
 use serde_json::json;
 use uuid::Uuid;
 use zonecert_domain::certificate::{CertificateFacts, CertificateStatus, LiveIssuance, NewestVersion};
+use zonecert_domain::csr_subject::CsrSubject;
 use zonecert_domain::id::{AccountId, CertificateId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::moment;
 use zonecert_domain::renewal::ZoneStanding;
 
 use crate::accounts::{self, Account};
+use crate::certificates::request_fields::{self, RequestFieldColumns};
 use crate::certificates::{KeyPolicy, slot_states, undeleted};
 use crate::events::{self, Level, NewEvent};
 use crate::issuances::database_now;
@@ -47,6 +49,10 @@ pub struct Subject {
     pub key_algorithm: KeyAlgorithm,
     /// Whether the key is kept from one version to the next.
     pub key_policy: KeyPolicy,
+    /// What the request says of its owner.
+    pub csr_subject: CsrSubject,
+    /// The CA's profile, if one is wished.
+    pub profile: Option<String>,
     /// Whether renewal by itself is wished.
     pub auto_renew: bool,
     /// Whether the certificate was deleted.
@@ -83,22 +89,25 @@ impl Environment {
 /// What an issuance of this certificate is asked for, now.
 pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<Subject, StoreError> {
     type ZoneRow = (Uuid, String, String, String, Option<DateTime<Utc>>);
-    type Row = (String, String, String, bool, Option<DateTime<Utc>>, ZoneRow);
+    type Row = (String, String, String, RequestFieldColumns, bool, Option<DateTime<Utc>>, ZoneRow);
 
-    let (environment, key_algorithm, key_policy, auto_renew, deleted_at, zone) = certificates::table
+    let (environment, key_algorithm, key_policy, request_fields, auto_renew, deleted_at, zone) = certificates::table
         .inner_join(zones::table.on(zones::account_id.eq(certificates::account_id).and(zones::id.nullable().eq(certificates::zone_id))))
         .filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0)))
         .select((
             certificates::environment,
             certificates::key_algorithm,
             certificates::key_policy,
+            request_fields::columns(),
             certificates::auto_renew,
             certificates::deleted_at,
             (zones::id, zones::name, zones::mode, zones::status, zones::deleted_at),
         ))
-        .first::<Row>(conn)
+        .prepared()
+        .get_result::<Row>(conn)
         .await?;
     let (zone_id, zone, zone_mode, zone_status, zone_deleted_at) = zone;
+    let (csr_subject, profile) = request_fields::read(request_fields)?;
     let names = certificate_names::table
         .filter(certificate_names::account_id.eq(account.0).and(certificate_names::certificate_id.eq(certificate.0)))
         .order(certificate_names::position)
@@ -116,6 +125,8 @@ pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate:
         key_algorithm: KeyAlgorithm::parse(&key_algorithm)
             .ok_or_else(|| StoreError::corrupt("certificates.key_algorithm", key_algorithm))?,
         key_policy: KeyPolicy::parse(&key_policy).ok_or_else(|| StoreError::corrupt("certificates.key_policy", key_policy))?,
+        csr_subject: csr_subject.unwrap_or_default(),
+        profile,
         auto_renew,
         deleted: deleted_at.is_some(),
     })

@@ -11,6 +11,7 @@ pub mod api_tokens;
 pub mod audit_log;
 pub mod ca_budget;
 pub mod ca_pauses;
+pub mod ca_profiles;
 pub mod certificates;
 pub mod challenge_records;
 pub mod checks;

@@ -28,6 +28,8 @@ pub struct Order {
     pub names: Vec<String>,
     /// The certificate that it says it replaces (RFC 9773 §5), by its identifier there.
     pub replaces: Option<String>,
+    /// The CA's profile that is asked for, if one is.
+    pub profile: Option<String>,
     /// The key of its request.
     pub key_version: Option<KeyVersionId>,
     /// Its request: PKCS#10 in DER.
@@ -109,6 +111,8 @@ pub struct NewOrder<'a> {
     pub names: &'a [String],
     /// The certificate that it replaces (RFC 9773 §5), by its identifier there.
     pub replaces: Option<&'a str>,
+    /// The CA's profile, if one is wished.
+    pub profile: Option<&'a str>,
 }
 
 /// Writes down the intent of an order, before the CA hears of it.
@@ -123,6 +127,7 @@ pub async fn insert_order(conn: &mut Connection, account: AccountId, new: &NewOr
             orders::directory_url.eq(new.directory_url),
             orders::names.eq(new.names),
             orders::replaces.eq(new.replaces),
+            orders::profile.eq(new.profile),
         ))
         .execute(conn)
         .await?;
@@ -145,6 +150,7 @@ pub(crate) struct OrderRow {
     url: Option<String>,
     names: Vec<String>,
     replaces: Option<String>,
+    profile: Option<String>,
     key_version_id: Option<Uuid>,
     csr: Option<Vec<u8>>,
     presented_at: Option<DateTime<Utc>>,
@@ -208,6 +214,7 @@ impl Order {
             url: row.url,
             names: row.names,
             replaces: row.replaces,
+            profile: row.profile,
             key_version: row.key_version_id.map(KeyVersionId),
             csr: row.csr,
             presented_at: row.presented_at,

@@ -113,6 +113,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    ca_profiles (environment, directory_url, name) {
+        environment -> Text,
+        directory_url -> Text,
+        name -> Text,
+        description -> Text,
+    }
+}
+
+diesel::table! {
     certificate_entries (account_id, configuration, entry_id) {
         account_id -> Uuid,
         configuration -> Text,
@@ -352,6 +361,7 @@ diesel::table! {
         created_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
         replaces -> Nullable<Text>,
+        profile -> Nullable<Text>,
     }
 }
 
@@ -596,6 +606,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     authorizations,
     ca_budget,
     ca_pauses,
+    ca_profiles,
     certificate_entries,
     certificate_names,
     certificates,

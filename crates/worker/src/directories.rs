@@ -40,6 +40,24 @@ impl Directories {
         Ok(authorities)
     }
 
+    /// Those of `authorities` at which orders may ask for this profile, in their order: all where none is wished. One whose directory cannot be read is taken to offer what it
+    /// is asked for; it says so itself.
+    pub(crate) async fn offering<'a>(authorities: &'a [Authority], profile: Option<&str>) -> Vec<&'a Authority> {
+        let Some(profile) = profile else { return authorities.iter().collect() };
+        let mut offering = Vec::with_capacity(authorities.len());
+        for authority in authorities {
+            match authority.directory.offers_profile(profile).await {
+                Ok(false) => {}
+                Ok(true) => offering.push(authority),
+                Err(failure) => {
+                    tracing::warn!(%failure, directory_url = authority.ledger.directory_url, "the CA's directory cannot be read");
+                    offering.push(authority);
+                }
+            }
+        }
+        offering
+    }
+
     /// The directory at which an order was placed: it is finished there, and so is all that follows from it.
     pub(crate) fn by_url(&self, url: &str) -> Result<&AcmeDirectory, Failure> {
         self.authority(url).map(|authority| &authority.directory)
@@ -47,9 +65,24 @@ impl Directories {
 
     /// Whether orders may go elsewhere than to this directory.
     pub(crate) fn has_others(&self, url: &str) -> bool {
-        let beside =
-            |authorities: &[Authority]| authorities.len() > 1 && authorities.iter().any(|authority| authority.ledger.directory_url == url);
-        beside(&self.production) || beside(&self.staging)
+        self.beside(url).any(|authorities| authorities.len() > 1)
+    }
+
+    /// Whether orders for this profile may.
+    pub(crate) async fn has_others_offering(&self, url: &str, profile: Option<&str>) -> bool {
+        for authorities in self.beside(url) {
+            if Self::offering(authorities, profile).await.iter().any(|authority| authority.ledger.directory_url != url) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The environments that this directory is one of.
+    fn beside(&self, url: &str) -> impl Iterator<Item = &[Authority]> {
+        [self.production.as_slice(), self.staging.as_slice()]
+            .into_iter()
+            .filter(move |authorities| authorities.iter().any(|authority| authority.ledger.directory_url == url))
     }
 
     /// The CA of a directory.

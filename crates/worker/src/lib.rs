@@ -13,6 +13,7 @@ pub mod key_stock;
 pub mod mail;
 pub mod metrics;
 mod presence;
+mod profiles;
 pub mod queue;
 mod renewal_info;
 mod renewals;

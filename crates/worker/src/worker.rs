@@ -16,7 +16,7 @@ use crate::mail::Mailer;
 use crate::metrics::WorkerMetrics;
 use crate::settings::WorkerSettings;
 use crate::webhook::WebhookSender;
-use crate::{key_stock, presence, queue, scan, sweeper, zone_check};
+use crate::{key_stock, presence, profiles, queue, scan, sweeper, zone_check};
 
 /// Private keys made at the same time, at most: more would only take turns on the cores.
 pub(crate) fn key_makers() -> usize {
@@ -152,6 +152,8 @@ impl Worker {
         beside.spawn(async move { scan::run(&worker).await });
         let worker = Arc::clone(&self);
         beside.spawn(async move { presence::run(&worker).await });
+        let worker = Arc::clone(&self);
+        beside.spawn(async move { profiles::run(&worker).await });
         let worker = Arc::clone(&self);
         beside.spawn(async move {
             stop.await;

@@ -65,6 +65,9 @@ async fn lists(World { api, callers, things, .. }: &World) {
         format!("status=issued&zone_id={}&name=app.{}&q=APP&expiring_before=2100-01-01T00:00:00Z", things.zone.id, things.zone.name);
     let filtered = api.expect(200, Request::get(format!("/api/v1/certificates?{filters}")).by(token)).await;
     assert_eq!(filtered["certificates"].as_array().unwrap().len(), 1);
+    // Pebble has none.
+    let profiles = api.expect(200, Request::get("/api/v1/certificates/profiles").by(token)).await;
+    assert_eq!(profiles, json!({"profiles": []}));
     assert_eq!(api.expect(400, Request::get("/api/v1/certificates?status=happy").by(token)).await["code"], "unknown_choice");
 }
 
@@ -148,6 +151,9 @@ async fn change(World { api, callers, things, .. }: &World, path: &str) {
     let change = |body| Request::patch(path).by(&callers.program).json(body);
     let changed = api.expect(200, change(json!({"auto_renew": false, "label": "contract", "key_policy": "keep"}))).await;
     assert_eq!(changed["label"], "contract");
+    let owned = api.expect(200, change(json!({"subject": {"country": "CH", "organization": "Example AG"}, "profile": null}))).await;
+    assert_eq!(owned["subject"]["organization"], "Example AG");
+    assert_eq!(api.expect(400, change(json!({"profile": "shortlived"}))).await["code"], "profile_not_offered");
     let taken = change(json!({"name": format!("app.{}", things.zone.name)}));
     assert_eq!(api.expect(409, taken).await["code"], "certificate_name_taken");
 }

@@ -19,6 +19,7 @@ mod mass_revocation;
 mod metrics;
 mod outages;
 mod people;
+mod profiles;
 mod propagation;
 mod renewal_info;
 mod renewals;

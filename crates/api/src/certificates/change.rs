@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
+use zonecert_domain::csr_subject::CsrSubject;
 use zonecert_domain::id::{AccountId, CertificateId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::{DnsName, NamePolicy, NameSet, NameWish};
@@ -14,10 +15,11 @@ use zonecert_store::events::{self, NewEvent};
 use zonecert_store::key_resources::{self, KeyResource};
 use zonecert_store::{Connection, StoreError, accounts, renewal_schedule};
 
+use super::csr_subject::CsrSubjectBody;
 use super::key_choice::{self, KeyChoice};
 use super::view::CertificateView;
 use super::wish::{self, name_fault};
-use super::{naming, taken, zone};
+use super::{naming, profiles, taken, zone};
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
@@ -26,7 +28,7 @@ use crate::openapi::values;
 use crate::problem::{FieldError, Problem};
 use crate::request::{Body, Id, given};
 
-/// What is absent stays as it is; only `label` can be `null`, which takes it away.
+/// What is absent stays as it is; `label`, `subject` and `profile` can be `null`, which takes them away.
 #[derive(Debug, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = CertificateChange)]
@@ -56,6 +58,16 @@ pub(super) struct ChangeBody {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = bool, required = false, example = false)]
     api_key_via_url: Option<bool>,
+    /// All that the next requests say of the certificate's owner: a field that is left out is taken away.
+    #[expect(clippy::option_option, reason = "absent and null mean different things in a change (RFC 7396)")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<CsrSubjectBody>)]
+    subject: Option<Option<CsrSubjectBody>>,
+    /// A kind of certificate that a CA offers: one of `GET /certificates/profiles`; the CA's own choice where it is null. The next version has it.
+    #[expect(clippy::option_option, reason = "absent and null mean different things in a change (RFC 7396)")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 100, example = json!(null))]
+    profile: Option<Option<String>>,
     /// All names beside the domain, which itself stays. The next version has them.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Vec<String>, required = false, example = json!(["www.your-domain.com"]))]
@@ -79,12 +91,16 @@ struct Wish {
     key_policy: Option<KeyPolicy>,
     private_key: Option<KeyChoice>,
     api_key_via_url: Option<bool>,
+    #[expect(clippy::option_option, reason = "absent and null mean different things in a change (RFC 7396)")]
+    csr_subject: Option<Option<CsrSubject>>,
+    #[expect(clippy::option_option, reason = "absent and null mean different things in a change (RFC 7396)")]
+    profile: Option<Option<String>>,
     names: Option<NameSet>,
 }
 
 /// Change a certificate
 ///
-/// Needs a paid plan as well, unless auto-renewal is only turned off. What is changed of names and keys is taken up by the next version.
+/// Needs a paid plan as well, unless auto-renewal is only turned off. What is changed of names, keys, subject and profile is taken up by the next version.
 #[utoipa::path(
     patch, path = "/api/v1/certificates/{id}", tag = "certificates", operation_id = "changeCertificate",
     params(("id" = inline(values::CertificateId), Path)),
@@ -92,7 +108,8 @@ struct Wish {
     responses(
         (status = 200, description = "The certificate.", body = CertificateView),
         (status = 400, description = "`domain_not_under_zone`: Domain not under zone\n`certificate_name_invalid`, `unknown_choice`\n\
-            `key_algorithm_mismatch`, `shared_key_is_kept`\n{names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
+            `key_algorithm_mismatch`, `shared_key_is_kept`\n`country_invalid`\n\
+            `profile_not_offered` at /profile: Give one of shortlived, tlsserver, or leave the profile out\n{names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
         (status = 403, description = "`paid_plan_required`: Certificate management requires paid subscription\n\
             `wildcard_requires_elite`: Wildcard certificates require Elite plan\n\
             `auto_renew_requires_pro`: Auto-renewal requires Pro or Elite plan"),
@@ -134,6 +151,9 @@ async fn apply(
         let zone = zone::get_verified(conn, account, before.zone).await?;
         zone::check_under(names, &zone.name)?;
     }
+    if let Some(Some(profile)) = &wish.profile {
+        profiles::check(conn, before.environment, profile).await?;
+    }
     if !body.only_stops_renewal() {
         let plan = accounts::get_account(conn, account).await?.plan;
         let wants_wildcard = wish.names.as_ref().is_some_and(NameSet::has_wildcard);
@@ -170,6 +190,7 @@ impl Wish {
         let label = faults.check(body.label.as_ref().map(|label| wish::label(label.as_deref())).transpose());
         let key_algorithm = faults.check(wish::key_algorithm(body.key_algorithm.as_deref()));
         let key_policy = faults.check(wish::key_policy(body.key_policy.as_deref()));
+        let csr_subject = body.subject.as_ref().map(|subject| subject.as_ref().and_then(|subject| subject.parse(&mut faults)));
         let names = body.sans.as_deref().map(|sans| parse_names(certificate.domain(), sans, policy)).transpose();
         let names = names.map_err(|invalid| faults.extend(invalid)).ok();
         let wish = (|| {
@@ -181,6 +202,8 @@ impl Wish {
                 key_policy: key_policy?,
                 private_key: body.private_key_id.as_deref().map(KeyChoice::parse),
                 api_key_via_url: body.api_key_via_url,
+                csr_subject,
+                profile: body.profile.clone(),
                 names: names?,
             })
         })();
@@ -212,6 +235,8 @@ impl Wish {
             key_algorithm: self.key_algorithm.filter(|_| self.private_key.is_none()),
             key_policy: self.key_policy,
             api_key_via_url: self.api_key_via_url,
+            csr_subject: self.csr_subject.as_ref().map(Option::as_ref),
+            profile: self.profile.as_ref().map(Option::as_deref),
             sans: self.names.as_ref().map(NameSet::sans),
         }
     }
@@ -225,6 +250,8 @@ impl Wish {
             ("key_algorithm", self.key_algorithm.map(|new| (json!(before.key_algorithm), json!(new)))),
             ("key_policy", self.key_policy.map(|new| (json!(before.key_policy.as_str()), json!(new.as_str())))),
             ("api_key_via_url", self.api_key_via_url.map(|new| (json!(before.api_key_via_url), json!(new)))),
+            ("subject", self.csr_subject.as_ref().map(|new| (json!(before.csr_subject), json!(new)))),
+            ("profile", self.profile.as_ref().map(|new| (json!(before.profile), json!(new)))),
             ("sans", self.names.as_ref().map(|new| (json!(before.sans()), json!(new.sans())))),
         ];
         let changed = fields.into_iter().filter_map(|(field, pair)| pair.filter(|(from, to)| from != to).map(|pair| (field, pair)));
@@ -240,7 +267,7 @@ fn parse_names(domain: &DnsName, sans: &[String], policy: &NamePolicy) -> Result
 
 async fn record(conn: &mut Connection, caller: &Caller, id: CertificateId, changed: Map<String, Value>) -> Result<(), StoreError> {
     let fields = changed.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let next = if ["sans", "key_algorithm", "private_key_id"].iter().any(|&field| changed.contains_key(field)) {
+    let next = if ["sans", "key_algorithm", "private_key_id", "subject", "profile"].iter().any(|&field| changed.contains_key(field)) {
         "; the next version has it"
     } else {
         ""
@@ -261,8 +288,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_label_can_be_taken_away() {
-        assert_eq!(read(json!({"label": null})).unwrap().label, Some(None));
+    fn only_label_subject_and_profile_can_be_taken_away() {
+        let taken_away = read(json!({"label": null, "subject": null, "profile": null})).unwrap();
+        assert_eq!((taken_away.label, taken_away.subject, taken_away.profile), (Some(None), Some(None), Some(None)));
         assert_eq!(read(json!({})).unwrap(), ChangeBody::default());
         for field in ["auto_renew", "name", "key_algorithm", "key_policy", "private_key_id", "api_key_via_url", "sans"] {
             let error = read(json!({field: null})).unwrap_err().to_string();

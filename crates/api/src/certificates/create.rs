@@ -14,7 +14,7 @@ use zonecert_store::{Connection, StoreError, accounts, events, issuances, privat
 
 use super::view::CertificateView;
 use super::wish::{Wish, WishBody};
-use super::{key_choice, naming, taken, zone};
+use super::{key_choice, naming, profiles, taken, zone};
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
@@ -42,7 +42,8 @@ use crate::request::Body;
             headers(("Location" = String))),
         (status = 202, description = "The certificate, whose issuance has begun.", body = CertificateView, headers(("Location" = String))),
         (status = 400, description = "`domain_not_under_zone`: Domain not under zone\n`certificate_name_invalid`, `unknown_choice`\n\
-            `key_algorithm_mismatch`, `shared_key_is_kept`\n{names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
+            `key_algorithm_mismatch`, `shared_key_is_kept`\n`country_invalid`\n\
+            `profile_not_offered` at /profile: Give one of shortlived, tlsserver, or leave the profile out\n{names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
         (status = 403, description = "`certificate_limit_reached`: Certificate limit reached for plan\n\
             `paid_plan_required`: Certificate management requires paid subscription\n\
             `wildcard_requires_elite`: Wildcard certificates require Elite plan\n\
@@ -79,6 +80,9 @@ pub(super) async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) 
     let account = caller.account;
     let zone = zone::get_verified(conn, account, wish.zone).await?;
     zone::check_under(&wish.names, &zone.name)?;
+    if let Some(profile) = &wish.profile {
+        profiles::check(conn, wish.environment, profile).await?;
+    }
     // The plan may have changed since the caller was identified.
     let plan = accounts::get_account(conn, account).await?.plan;
     let auto_renew = wish.auto_renew.unwrap_or(plan.limits().auto_renew);
@@ -99,6 +103,8 @@ pub(super) async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) 
         environment: wish.environment,
         key_algorithm: wish.key_algorithm,
         key_policy: wish.key_policy,
+        csr_subject: wish.csr_subject.as_ref(),
+        profile: wish.profile.as_deref(),
         auto_renew,
     };
     let inserted = certificates::insert_certificate(conn, account, &new).await;

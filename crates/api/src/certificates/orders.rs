@@ -45,6 +45,9 @@ struct OrderView<'a> {
     /// Of the CA.
     #[schema(example = "https://acme-v02.api.letsencrypt.org/directory")]
     directory_url: &'a str,
+    /// The kind of certificate that was asked for; null where it was the CA's own choice.
+    #[schema(required, example = json!(null))]
+    profile: Option<&'a str>,
     /// What the CA calls it; null until the CA has accepted it.
     #[schema(required, example = "https://acme-v02.api.letsencrypt.org/acme/order/1/2")]
     url: Option<&'a str>,
@@ -145,6 +148,7 @@ impl<'a> OrderView<'a> {
             status: order.status.as_str(),
             names: &order.names,
             directory_url: &order.directory_url,
+            profile: order.profile.as_deref(),
             url: order.url.as_deref(),
             key,
             version_id: order.version,

@@ -11,6 +11,7 @@ use zonecert_domain::renewal::RenewalBlock;
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 use zonecert_store::certificates::{Certificate, CurrentVersion, Deployed, RenewalInfo, RequestedRevocation};
 
+use super::csr_subject::CsrSubjectView;
 use super::finding::FindingView;
 use crate::openapi::values;
 
@@ -50,6 +51,12 @@ pub(super) struct CertificateView<'a> {
     key_algorithm: KeyAlgorithm,
     #[schema(value_type = values::KeyPolicy)]
     key_policy: &'static str,
+    /// What its requests say of its owner.
+    #[schema(required)]
+    subject: Option<CsrSubjectView<'a>>,
+    /// The kind of certificate that the CA is asked for; null where it is the CA's own choice.
+    #[schema(required, example = json!(null))]
+    profile: Option<&'a str>,
     /// Its private key, as a resource.
     #[schema(value_type = Option<values::KeyId>, required)]
     private_key_id: Option<KeyId>,
@@ -195,6 +202,8 @@ impl<'a> CertificateView<'a> {
             environment: certificate.environment.as_str(),
             key_algorithm: certificate.key_algorithm,
             key_policy: certificate.key_policy.as_str(),
+            subject: certificate.csr_subject.as_ref().map(CsrSubjectView::from),
+            profile: certificate.profile.as_deref(),
             private_key_id: certificate.private_key,
             api_key_via_url: certificate.api_key_via_url,
             issued_at: certificate.issued_at,

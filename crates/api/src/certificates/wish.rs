@@ -2,12 +2,14 @@
 
 use serde::Deserialize;
 use utoipa::ToSchema;
+use zonecert_domain::csr_subject::CsrSubject;
 use zonecert_domain::id::ZoneId;
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::{InvalidName, NamePolicy, NameSet, NameWish};
 use zonecert_store::certificates::KeyPolicy;
 use zonecert_store::issuing::Environment;
 
+use super::csr_subject::CsrSubjectBody;
 use super::key_choice::KeyChoice;
 use super::naming;
 use crate::faults::Faults;
@@ -51,6 +53,11 @@ pub(super) struct WishBody {
     /// A private key that is there already, which is then kept at renewals. A new one where it is absent.
     #[schema(value_type = Option<values::KeyId>)]
     private_key_id: Option<String>,
+    /// What the request says of the certificate's owner. The CA may ignore it.
+    subject: Option<CsrSubjectBody>,
+    /// A kind of certificate that a CA offers: one of `GET /certificates/profiles`. The CA's own choice where it is absent.
+    #[schema(min_length = 1, max_length = 100, example = "shortlived")]
+    profile: Option<String>,
     /// `production` where it is absent.
     #[schema(value_type = Option<values::Environment>)]
     environment: Option<String>,
@@ -75,6 +82,10 @@ pub(super) struct Wish {
     pub(super) private_key: Option<KeyChoice>,
     /// Algorithm and policy as far as they were given, for a key that is there to be held against.
     pub(super) given_of_key: (Option<KeyAlgorithm>, Option<KeyPolicy>),
+    /// None where it says nothing.
+    pub(super) csr_subject: Option<CsrSubject>,
+    /// None where the CA chooses.
+    pub(super) profile: Option<String>,
     pub(super) environment: Environment,
     /// Whether it is to be issued now (requirements S0.9, X1).
     pub(super) place_order: bool,
@@ -98,6 +109,7 @@ impl Wish {
         let label = faults.check(label(body.label.as_deref()));
         let key_algorithm = faults.check(key_algorithm(body.key_algorithm.as_deref()));
         let key_policy = faults.check(key_policy(body.key_policy.as_deref()));
+        let csr_subject = body.subject.as_ref().and_then(|subject| subject.parse(&mut faults));
         let environment = faults.check(environment(body.environment.as_deref()));
         let wish = (|| {
             Some(Self {
@@ -110,6 +122,8 @@ impl Wish {
                 key_policy: key_policy?.unwrap_or_default(),
                 private_key: body.private_key_id.as_deref().map(KeyChoice::parse),
                 given_of_key: (key_algorithm?, key_policy?),
+                csr_subject,
+                profile: body.profile.clone(),
                 environment: environment?.unwrap_or(Environment::Production),
                 place_order: body.place_order.unwrap_or(true),
             })
@@ -160,7 +174,7 @@ mod tests {
         let least = json!({"zone_id": ZoneId::new(), "domain": "app.example.test"});
         let nulls = json!({
             "zone_id": ZoneId::new(), "domain": "app.example.test", "sans": null, "wildcard": null, "include_base": null,
-            "auto_renew": null, "name": null, "label": null, "key_algorithm": null, "key_policy": null, "private_key_id": null, "environment": null,
+            "auto_renew": null, "name": null, "label": null, "key_algorithm": null, "key_policy": null, "private_key_id": null, "subject": null, "profile": null, "environment": null,
             "place_order": null,
         });
         for body in [least, nulls] {
@@ -169,7 +183,25 @@ mod tests {
             assert_eq!((wish.auto_renew, wish.name, wish.label), (None, None, None));
             assert_eq!((wish.key_algorithm, wish.key_policy), (KeyAlgorithm::Rsa2048, KeyPolicy::Rotate));
             assert_eq!((wish.environment, wish.place_order), (Environment::Production, true));
+            assert_eq!((wish.csr_subject, wish.profile), (None, None));
         }
+    }
+
+    #[test]
+    fn fields_of_the_subject_are_trimmed_and_one_that_says_nothing_is_none() {
+        let subject = |subject: Value| {
+            parse(json!({"zone_id": ZoneId::new(), "domain": "app.example.test", "subject": subject})).map(|wish| wish.csr_subject)
+        };
+        let given = json!({"country": "ch", "state": null, "organization": " Zürich AG ", "organizational_unit": "ü".repeat(64)});
+        let expected = CsrSubject {
+            country: Some("CH".to_owned()),
+            organization: Some("Zürich AG".to_owned()),
+            organizational_unit: Some("ü".repeat(64)),
+            ..CsrSubject::default()
+        };
+        assert_eq!(subject(given).unwrap(), Some(expected));
+        assert_eq!(subject(json!({})).unwrap(), None);
+        assert_eq!(subject(json!({"locality": null})).unwrap(), None);
     }
 
     #[test]
@@ -177,11 +209,14 @@ mod tests {
         let problem = parse(json!({
             "zone_id": "zone_x", "domain": "co.uk", "sans": ["ok.example.test", "a_b.example.test"], "name": "a b", "label": "\u{0}",
             "key_algorithm": "rsa1024", "key_policy": "", "environment": "prod",
+            "subject": {"country": "CHE", "state": "", "locality": "x".repeat(129), "organization": "a\nb", "organizational_unit": "x".repeat(65)},
         }))
         .unwrap_err();
         assert_eq!(problem.code(), "invalid_input");
         let rendered = format!("{problem:?}");
-        for pointer in ["/domain", "/sans/1", "/name", "/label", "/key_algorithm", "/key_policy", "/environment"] {
+        let of_subject = ["country", "state", "locality", "organization", "organizational_unit"].map(|field| format!("/subject/{field}"));
+        let others = ["/domain", "/sans/1", "/name", "/label", "/key_algorithm", "/key_policy", "/environment"].map(str::to_owned);
+        for pointer in others.into_iter().chain(of_subject) {
             assert!(rendered.contains(&format!("pointer: \"{pointer}\"")), "{pointer}: {rendered}");
         }
     }

@@ -10,6 +10,7 @@ mod certificates_delete;
 mod certificates_parallel;
 mod certificates_preflight;
 mod certificates_renew;
+mod certificates_request_fields;
 mod certificates_revoke;
 mod certificates_versions;
 mod cookies;

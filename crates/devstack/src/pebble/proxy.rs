@@ -24,7 +24,7 @@ use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::renewal_info::{self, Script};
+use super::renewal_info::Script;
 use super::seen::Seen;
 use crate::answer::{self, Answer, AnswerBody};
 use crate::interference::Shared;
@@ -165,8 +165,8 @@ impl Upstream {
         let answer = sent.context("Pebble does not answer")?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let mut answered = answer.bytes().await.context("Pebble broke off its answer")?;
-        if self.script.is_some() && status.is_success() {
-            answered = renewal_info::complete(path, &host, &body, answered);
+        if let Some(script) = self.script().filter(|_| status.is_success()) {
+            answered = script.complete(path, &host, &body, answered);
         }
 
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! A directory of a test's own before a Pebble, with renewal information (RFC 9773), which Pebble 2.4.0 does not have: the test says what is
-//! answered.
+//! A directory of a test's own before a Pebble, with renewal information (RFC 9773) and profiles (draft-ietf-acme-profiles), which Pebble 2.4.0 does not have: the test says
+//! what is answered.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use anyhow::Result;
 use http::Method;
 use http::header::RETRY_AFTER;
 use hyper::body::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::Pebble;
@@ -93,6 +93,11 @@ impl RenewalInfoDirectory {
         self.script().refusal = Some((status, problem_type.to_owned()));
     }
 
+    /// Offers these profiles from now on, by name with a description, and refuses orders for any other.
+    pub fn offer_profiles(&self, profiles: &[(&str, &str)]) {
+        self.script().profiles = profiles.iter().map(|(name, description)| ((*name).to_owned(), json!(description))).collect();
+    }
+
     /// The certificates that were asked about, by their identifiers (RFC 9773 §4.1), oldest first.
     pub fn asked_about(&self) -> Vec<String> {
         self.script().asked_about.clone()
@@ -133,6 +138,7 @@ impl RenewalInfoDirectory {
 pub(super) struct Script {
     answer: Option<RenewalInfoAnswer>,
     refusal: Option<(u16, String)>,
+    profiles: Map<String, Value>,
     asked_about: Vec<String>,
     refused: Vec<String>,
 }
@@ -145,7 +151,10 @@ impl Script {
             // Renewal information is asked for without a signature (RFC 9773 §4.1).
             return Some(if method == Method::GET { self.renewal_info() } else { problem(405, "malformed") });
         }
-        let replaces = replaced(path, body)?;
+        if asked(path, body, "profile").is_some_and(|profile| !self.profiles.contains_key(&profile)) {
+            return Some(problem(400, "invalidProfile"));
+        }
+        let replaces = asked(path, body, "replaces")?;
         let (status, problem_type) = self.refusal.as_ref()?;
         let answer = problem(*status, problem_type);
         self.refused.push(replaces);
@@ -169,26 +178,28 @@ impl Script {
             }
         }
     }
-}
 
-/// Pebble's answer, with what the RFC wants in it.
-pub(super) fn complete(path: &str, host: &str, body: &[u8], answered: Bytes) -> Bytes {
-    let with = |name: &str, value: String| {
+    /// Pebble's answer, with what the RFC and the draft want in it.
+    pub(super) fn complete(&self, path: &str, host: &str, body: &[u8], answered: Bytes) -> Bytes {
+        if path != DIRECTORY_PATH && path != NEW_ORDER_PATH {
+            return answered;
+        }
         let mut answer: Value = serde_json::from_slice(&answered).unwrap_or_default();
-        answer[name] = value.into();
+        if path == DIRECTORY_PATH {
+            answer["renewalInfo"] = json!(format!("https://{host}{RENEWAL_INFO_PATH}"));
+            answer["meta"]["profiles"] = json!(self.profiles);
+        }
+        for field in ["replaces", "profile"] {
+            if let Some(asked) = asked(path, body, field) {
+                answer[field] = json!(asked);
+            }
+        }
         Bytes::from(answer.to_string())
-    };
-    if path == DIRECTORY_PATH {
-        return with("renewalInfo", format!("https://{host}{RENEWAL_INFO_PATH}"));
-    }
-    match replaced(path, body) {
-        Some(replaces) => with("replaces", replaces),
-        None => answered,
     }
 }
 
-/// What a newOrder says to replace.
-fn replaced(path: &str, body: &[u8]) -> Option<String> {
+/// What a newOrder says in this field.
+fn asked(path: &str, body: &[u8], field: &str) -> Option<String> {
     let (_, payload) = (path == NEW_ORDER_PATH).then(|| jws(body))?;
-    payload["replaces"].as_str().map(str::to_owned)
+    payload[field].as_str().map(str::to_owned)
 }

@@ -28,6 +28,9 @@ pub struct OrderSeen {
     /// The certificate that it says it replaces (RFC 9773 §5).
     #[serde(default)]
     pub replaces: Option<String>,
+    /// The profile that it asks for (draft-ietf-acme-profiles).
+    #[serde(default)]
+    pub profile: Option<String>,
     /// Whether a fault has kept the answer from the client: nobody may know of the order.
     #[serde(default)]
     pub answer_lost: bool,
@@ -42,6 +45,13 @@ pub struct FinalizeSeen {
     pub status: u16,
     /// The CSR as it was sent: base64url of its DER.
     pub csr: String,
+}
+
+impl FinalizeSeen {
+    /// The CSR in DER; empty where what was sent is none.
+    pub fn csr_der(&self) -> Vec<u8> {
+        URL_SAFE_NO_PAD.decode(&self.csr).unwrap_or_default()
+    }
 }
 
 impl Seen {
@@ -65,6 +75,7 @@ impl Seen {
             names: identifiers.iter().map(|identifier| text(&identifier["value"])).collect(),
             finalize_url: text(&answer["finalize"]),
             replaces: payload["replaces"].as_str().map(str::to_owned),
+            profile: payload["profile"].as_str().map(str::to_owned),
             answer_lost: false,
         });
     }

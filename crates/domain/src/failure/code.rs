@@ -123,8 +123,8 @@ failure_codes! {
     AcmeAlreadyReplaced "acme_already_replaced" = "alreadyReplaced": Heal, Nobody,
         "Nothing to do: a new order is placed without naming its predecessor.";
     /// The CA has no such profile, or not for this order (draft-ietf-acme-profiles).
-    AcmeInvalidProfile "acme_invalid_profile" = "invalidProfile": Heal, Operator,
-        "Nothing to do on your side: the CA has dropped the kind of certificate that we ask for, and we have been alerted. The request goes on by itself.";
+    AcmeInvalidProfile "acme_invalid_profile" = "invalidProfile": Final, Customer,
+        "The CA does not offer this profile, or not for these names. GET /api/v1/certificates/profiles lists those on offer: change the certificate's `profile`, or take it away with null, and renew the certificate.";
     /// An automatic renewal at the CA was ended (RFC 8739 §2.2).
     AcmeAutoRenewalCanceled "acme_auto_renewal_canceled" = "autoRenewalCanceled": Heal, Operator,
         "Nothing to do on your side: the CA answered for a feature that we do not use, and we have been alerted. A new order is placed by itself.";

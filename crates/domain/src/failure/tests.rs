@@ -32,7 +32,7 @@ const REGISTRY: [(&str, FailureClass, Actor); 34] = [
     ("externalAccountRequired", Heal, Operator),
     ("incorrectResponse", Heal, Customer),
     ("invalidContact", Heal, Operator),
-    ("invalidProfile", Heal, Operator),
+    ("invalidProfile", Final, Customer),
     ("malformed", Final, Customer),
     ("onionCAARequired", Final, Customer),
     ("orderNotReady", Heal, Nobody),

@@ -6,12 +6,18 @@ use openssl::stack::Stack;
 use openssl::x509::X509ReqBuilder;
 use openssl::x509::extension::SubjectAlternativeName;
 use proptest::prelude::*;
+use zonecert_domain::csr_subject::CsrSubject;
 use zonecert_domain::key::KeyAlgorithm;
-use zonecert_pki::csr::{certificate_request, read_certificate_request};
+use zonecert_pki::csr::read_certificate_request;
 use zonecert_pki::{PkiError, PrivateKey};
 
 use crate::key::ecdsa;
 use crate::openssl_command::openssl;
+
+/// Without more in the subject than a common name.
+fn certificate_request(key: &PrivateKey, names: &[impl AsRef<str>]) -> Result<Vec<u8>, PkiError> {
+    zonecert_pki::csr::certificate_request(key, names, &CsrSubject::default())
+}
 
 fn described(der: &[u8]) -> String {
     openssl(&["req", "-inform", "DER", "-verify", "-noout", "-text", "-nameopt", "RFC2253"], der).unwrap()
@@ -58,6 +64,39 @@ fn the_subject_is_empty_when_no_name_fits() {
     let text = described(&der);
     assert!(text.contains("Subject: \n") && text.contains("verify OK"), "{text}");
     assert_eq!(read_certificate_request(&der).unwrap().names, [longest]);
+}
+
+#[test]
+fn the_fields_of_the_subject_come_in_order_before_the_common_name() {
+    let field = |text: &str| Some(text.to_owned());
+    let all = CsrSubject {
+        country: field("CH"),
+        state: field("Zürich"),
+        locality: field(&"ü".repeat(128)),
+        organization: field(&"株".repeat(64)),
+        organizational_unit: field("Web + Mail"),
+    };
+    let der = zonecert_pki::csr::certificate_request(&ecdsa(), &["app.example.test"], &all).unwrap();
+    let subject =
+        openssl(&["req", "-inform", "DER", "-verify", "-noout", "-subject", "-nameopt", "utf8,show_type,sname,sep_multiline"], &der);
+    let lines: Vec<String> =
+        subject.unwrap().lines().filter(|line| line.contains('=')).skip(1).map(|line| line.trim().to_owned()).collect();
+    let expected = [
+        "C=PRINTABLESTRING:CH".to_owned(),
+        "ST=UTF8STRING:Zürich".to_owned(),
+        format!("L=UTF8STRING:{}", "ü".repeat(128)),
+        format!("O=UTF8STRING:{}", "株".repeat(64)),
+        "OU=UTF8STRING:Web + Mail".to_owned(),
+        "CN=UTF8STRING:app.example.test".to_owned(),
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(read_certificate_request(&der).unwrap().names, ["app.example.test"]);
+
+    // Some of them, and a name that is too long to be a common name.
+    let some = CsrSubject { organization: field("Example AG"), country: field("DE"), ..CsrSubject::default() };
+    let long = format!("{}.example.test", "a".repeat(52));
+    let text = described(&zonecert_pki::csr::certificate_request(&ecdsa(), &[long], &some).unwrap());
+    assert!(text.contains("Subject: O=Example AG,C=DE\n"), "{text}");
 }
 
 #[test]

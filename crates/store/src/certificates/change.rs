@@ -5,12 +5,13 @@ use diesel::sql_types::Timestamptz;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zonecert_domain::certificate::CertificateStatus;
+use zonecert_domain::csr_subject::CsrSubject;
 use zonecert_domain::failure::Failure;
 use zonecert_domain::id::{AccountId, CertificateId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::DnsName;
 
-use super::{KeyPolicy, row};
+use super::{KeyPolicy, request_fields, row};
 use crate::schema::{certificate_names, certificates, private_keys};
 use crate::statement::PreparedDsl as _;
 use crate::{Connection, StoreError, failures};
@@ -30,6 +31,10 @@ pub struct Change<'a> {
     pub key_policy: Option<KeyPolicy>,
     /// Whether its API keys may stand in the URL.
     pub api_key_via_url: Option<bool>,
+    /// What its requests say of their owner, or nothing.
+    pub csr_subject: Option<Option<&'a CsrSubject>>,
+    /// The CA's profile, or none.
+    pub profile: Option<Option<&'a str>>,
     /// The names beside the domain, which the next order asks for.
     pub sans: Option<&'a [DnsName]>,
 }
@@ -69,6 +74,7 @@ pub async fn change_certificate(
     if changed == 0 {
         return Err(StoreError::NotFound);
     }
+    request_fields::write(conn, account, id, change.csr_subject, change.profile).await?;
     if let Some(algorithm) = change.key_algorithm {
         let key = undeleted(account, id)
             .select(certificates::private_key_id.assume_not_null())

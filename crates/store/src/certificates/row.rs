@@ -14,6 +14,7 @@ use zonecert_domain::name::DnsName;
 use zonecert_domain::renewal::{AriWindow, RenewalBlock};
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 
+use super::request_fields::{self, RequestFieldColumns};
 use super::{Certificate, CurrentVersion, Deployed, KeyPolicy, RenewalInfo, RequestedRevocation};
 use crate::StoreError;
 use crate::deployments::seconds;
@@ -37,6 +38,7 @@ pub(super) struct Row {
     environment: String,
     key_algorithm: String,
     key_policy: String,
+    request_fields: RequestFieldColumns,
     private_key: (Option<Uuid>, bool),
     auto_renew: bool,
     status: String,
@@ -72,6 +74,7 @@ pub(super) fn query(account: Uuid) -> _ {
             jsonb_agg(jsonb_build_object('target', target, 'served_sha256', served_sha256, 'installed_sha256', installed_sha256,
                 'failed', error IS NOT NULL, 'reported_at', reported_at, 'age', extract(epoch FROM now() - reported_at)) ORDER BY target)
         FROM deployments WHERE deployments.account_id = certificates.account_id AND deployments.certificate_id = certificates.id), '[]')");
+    let request_fields: (SqlLiteral<Nullable<Jsonb>>, SqlLiteral<Nullable<Text>>) = request_fields::columns();
     // Written out: a value that is bound keeps a statement that is planned once from the index of live issuances.
     let is_active: SqlLiteral<Bool> = sql("issuances.status = 'active'");
     certificates::table
@@ -87,6 +90,7 @@ pub(super) fn query(account: Uuid) -> _ {
             certificates::environment,
             certificates::key_algorithm,
             certificates::key_policy,
+            request_fields,
             (certificates::private_key_id, certificates::api_key_via_url),
             certificates::auto_renew,
             certificates::status,
@@ -141,6 +145,7 @@ impl Row {
             return Err(corrupt("certificate_names.name", "no row".to_owned()));
         }
         let current_version = self.version.map(read_version);
+        let (csr_subject, profile) = request_fields::read(self.request_fields)?;
         let current = current_version.as_ref().map(|version| version.fingerprint_sha256.as_str());
         Ok(Certificate {
             id: CertificateId(self.id),
@@ -153,6 +158,8 @@ impl Row {
             key_algorithm: KeyAlgorithm::parse(&self.key_algorithm)
                 .ok_or_else(|| corrupt("certificates.key_algorithm", self.key_algorithm))?,
             key_policy: KeyPolicy::parse(&self.key_policy).ok_or_else(|| corrupt("certificates.key_policy", self.key_policy))?,
+            csr_subject,
+            profile,
             private_key: self.private_key.0.map(KeyId),
             api_key_via_url: self.private_key.1,
             auto_renew: self.auto_renew,

@@ -8,7 +8,7 @@ use crate::database::{Database, Role};
 const ALL: &str = "SELECT INSERT UPDATE DELETE";
 
 /// Table, and what the API and the worker may do to it. A list in parentheses names the only columns.
-const GRANTS: [(&str, &str, &str); 39] = [
+const GRANTS: [(&str, &str, &str); 40] = [
     ("__diesel_schema_migrations", "SELECT", "SELECT"),
     (
         "accounts",
@@ -22,6 +22,7 @@ const GRANTS: [(&str, &str, &str); 39] = [
     ("authorizations", "SELECT", "SELECT INSERT UPDATE"),
     ("ca_budget", "", ALL),
     ("ca_pauses", "", ALL),
+    ("ca_profiles", "SELECT", ALL),
     ("certificate_entries", "SELECT INSERT UPDATE", "SELECT"),
     ("certificate_names", "SELECT INSERT DELETE", "SELECT"),
     ("certificates", "SELECT INSERT UPDATE", "SELECT UPDATE"),

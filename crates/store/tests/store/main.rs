@@ -3,6 +3,7 @@
 mod acme_accounts;
 mod audit_log;
 mod ca_budget;
+mod ca_profiles;
 mod cancelling;
 mod certificates;
 mod connections;

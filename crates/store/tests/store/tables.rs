@@ -5,11 +5,12 @@ use zonecert_domain::id::AccountId;
 use crate::database::{Database, Role};
 
 /// Tables that belong to the platform and not to a tenant, and why.
-pub(crate) const PLATFORM: [(&str, &str); 9] = [
+pub(crate) const PLATFORM: [(&str, &str); 10] = [
     ("__diesel_schema_migrations", "which migrations have run"),
     ("acme_accounts", "our accounts at certificate authorities, shared by all tenants"),
     ("ca_budget", "the limits of a CA hold for all tenants together; the account says only whose use it was"),
     ("ca_pauses", "what a CA has said to all that we do, or to one of its limits"),
+    ("ca_profiles", "what the CAs offer to everybody"),
     ("key_stock", "keys that belong to nobody yet"),
     ("platform_data_keys", "seal what belongs to no tenant"),
     ("sign_in_failures", "before anybody knows whose they are; hashes and times"),

@@ -266,6 +266,12 @@ async fn notices_that_were_missed_are_one_and_what_was_renewed_revoked_or_is_sho
             "short",
             "current_version_id = gen_random_uuid(), expires_at = now() + interval '6 days', issued_at = now(), expiry_notice_due_at = now()",
         ),
+        // It renews with a third of its time left.
+        (
+            "medium",
+            "current_version_id = gen_random_uuid(), expires_at = now() + interval '13 days', issued_at = now() - interval '7 days',
+             expiry_notice_due_at = now()",
+        ),
     ] {
         let certificate = world.issued(&tenant, label).await.requested.certificate;
         days_left(&world, certificate, 24 * 5).await;

@@ -109,6 +109,8 @@ impl World {
             environment: Environment::Production,
             key_algorithm: KeyAlgorithm::EcdsaP256,
             key_policy: KeyPolicy::Rotate,
+            csr_subject: None,
+            profile: None,
             auto_renew: true,
         };
         certificates::insert_certificate(conn, tenant.account, &new).await
@@ -163,7 +165,7 @@ impl World {
             orders::insert_order(
                 conn,
                 account,
-                &NewOrder { issuance, certificate, directory_url: DIRECTORY, names: &names, replaces: None },
+                &NewOrder { issuance, certificate, directory_url: DIRECTORY, names: &names, replaces: None, profile: None },
             )
             .await
         });

@@ -20,10 +20,10 @@ use super::renewal_info::Offer;
 use super::{AcmeSettings, AcmeSettingsError};
 
 /// How long a directory is used before it is fetched again: a CA may move its URLs.
-pub(super) const DIRECTORY_LIFE: Duration = Duration::from_hours(1);
+pub(crate) const DIRECTORY_LIFE: Duration = Duration::from_hours(1);
 
 /// How soon that is tried again when it failed. Until then the old directory serves.
-pub(super) const DIRECTORY_RETRY: Duration = Duration::from_mins(1);
+pub(crate) const DIRECTORY_RETRY: Duration = Duration::from_mins(1);
 
 /// A CA as we use it. One for all orders there: it holds the connections and the account.
 pub struct AcmeDirectory {
@@ -34,8 +34,8 @@ pub struct AcmeDirectory {
     current: Mutex<Current>,
     /// How often no account could be had. Read before waiting for `current`.
     failures: AtomicU64,
-    /// Where it tells when to renew.
-    pub(super) renewal_info: Mutex<Option<Offer>>,
+    /// What its directory offers beside the rest.
+    pub(super) offer: Mutex<Option<Offer>>,
 }
 
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl AcmeDirectory {
     /// The CA of these settings; `store` is the worker's. Asks nobody anything: the account is loaded or made at its first use.
     pub fn new(settings: AcmeSettings, store: Store, masters: Arc<MasterKeys>) -> Result<Self, AcmeSettingsError> {
         let http = AcmeHttp::new(&settings)?;
-        Ok(Self { settings, http, store, masters, current: Mutex::default(), failures: AtomicU64::new(0), renewal_info: Mutex::default() })
+        Ok(Self { settings, http, store, masters, current: Mutex::default(), failures: AtomicU64::new(0), offer: Mutex::default() })
     }
 
     /// Which directory it is: what an order is stored with.

@@ -87,17 +87,25 @@ pub struct Authorization {
 impl AcmeDirectory {
     /// Places an order for these names (RFC 8555 §7.4), A-labels, a wildcard with its `*.`. Each call makes another order.
     pub async fn new_order(&self, names: &[impl AsRef<str> + Sync]) -> Result<NewOrder, Failure> {
-        self.new_order_replacing(names, None).await
+        self.new_order_with(names, None, None).await
     }
 
-    /// The same for an order that says which certificate it replaces (RFC 9773 §5), by its identifier there. Where the CA does not take that, any
-    /// problem may come back: the order can do without.
-    pub async fn new_order_replacing(&self, names: &[impl AsRef<str> + Sync], replaces: Option<&str>) -> Result<NewOrder, Failure> {
+    /// The same for an order that says which certificate it replaces (RFC 9773 §5), by its identifier there, or asks for a profile. Where the CA does not take a
+    /// replacement, any problem may come back: the order can do without.
+    pub async fn new_order_with(
+        &self,
+        names: &[impl AsRef<str> + Sync],
+        replaces: Option<&str>,
+        profile: Option<&str>,
+    ) -> Result<NewOrder, Failure> {
         let identifiers: Vec<_> = names.iter().map(|name| Identifier::Dns(name.as_ref().to_owned())).collect();
         let mut order = instant_acme::NewOrder::new(&identifiers);
         if let Some((authority_key_identifier, serial)) = replaces.and_then(|identifier| identifier.split_once('.')) {
             let (authority_key_identifier, serial) = (authority_key_identifier.into(), serial.into());
             order = order.replaces(CertificateIdentifier { authority_key_identifier, serial });
+        }
+        if let Some(profile) = profile {
+            order = order.profile(profile);
         }
         match self.place(&order).await {
             // About a new order this says one thing: the account was lost and may be replaced, so the order is placed with the next one.

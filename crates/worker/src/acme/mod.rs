@@ -23,10 +23,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 pub use account::{AcmeAccount, AcmeDirectory};
+pub(crate) use account::{DIRECTORY_LIFE, DIRECTORY_RETRY};
 pub use client::{Authorization, AuthorizationStatus, NewOrder, OrderState, OrderStatus};
 pub(crate) use http::retry_after;
 pub use key_change::KeyChangeError;
-pub use renewal_info::RenewalInfo;
+pub use renewal_info::{Profile, RenewalInfo};
 use zonecert_domain::email::Email;
 
 /// The account that we have with a CA outside of ACME: it binds ours to it (RFC 8555 §7.3.4).

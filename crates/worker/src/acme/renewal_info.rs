@@ -1,11 +1,13 @@
-//! When the CA suggests to renew a certificate (RFC 9773 §4): asked without a signature, by anybody.
+//! What is asked of a CA without a signature, by anybody: what its directory offers, and when it suggests to renew a certificate (RFC 9773 §4).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use instant_acme::Problem;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use url::Url;
 use zonecert_domain::failure::{Failure, FailureCode};
 use zonecert_domain::renewal::AriWindow;
@@ -16,6 +18,10 @@ use super::http::{Answer, recorded};
 
 /// Longer ones are not kept: it is shown to people.
 const LONGEST_EXPLANATION_URL: usize = 1000;
+
+/// A profile with a longer name is not offered on, and a longer description is left out.
+const LONGEST_PROFILE_NAME: usize = 100;
+const LONGEST_PROFILE_DESCRIPTION: usize = 1000;
 
 /// What the CA says about a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +34,9 @@ pub struct RenewalInfo {
     pub retry_after: Option<Duration>,
 }
 
-/// What the directory says of renewal information: its URL, if there is one. Looked up by one call at a time.
+/// What the directory says of what not every CA offers. Looked up by one call at a time.
 pub(super) struct Offer {
-    url: Result<Option<String>, Failure>,
+    directory: Result<Arc<Directory>, Failure>,
     fresh_until: Instant,
 }
 
@@ -38,7 +44,12 @@ pub(super) struct Offer {
 #[serde(rename_all = "camelCase")]
 struct Directory {
     renewal_info: Option<String>,
+    #[serde(default)]
+    meta: Value,
 }
+
+/// A profile that a CA offers, by name, with the CA's words about it or a link to them (draft-ietf-acme-profiles §3).
+pub type Profile = (String, String);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,14 +68,15 @@ struct Window {
 impl AcmeDirectory {
     /// Whether the CA tells when to renew, and takes orders that say what they replace.
     pub async fn offers_renewal_info(&self) -> Result<bool, Failure> {
-        Ok(self.renewal_info_url().await?.is_some())
+        Ok(self.directory().await?.renewal_info.is_some())
     }
 
     /// What the CA says about the certificate with this identifier (RFC 9773 §4.1); none where it tells nobody.
     ///
     /// A window that ends before it begins is no answer (RFC 9773 §4.2).
     pub async fn renewal_info(&self, identifier: &str) -> Result<Option<RenewalInfo>, Failure> {
-        let Some(base) = self.renewal_info_url().await? else { return Ok(None) };
+        let directory = self.directory().await?;
+        let Some(base) = &directory.renewal_info else { return Ok(None) };
         let (answered, retry_after) = self.get_json::<Answered>(&format!("{}/{identifier}", base.trim_end_matches('/'))).await?;
         let window = AriWindow { start: answered.suggested_window.start, end: answered.suggested_window.end };
         if window.end <= window.start {
@@ -75,19 +87,29 @@ impl AcmeDirectory {
         Ok(Some(RenewalInfo { window, explanation_url, retry_after }))
     }
 
-    async fn renewal_info_url(&self) -> Result<Option<String>, Failure> {
-        let mut offer = self.renewal_info.lock().await;
+    /// The profiles that the CA offers; none where it has no such thing. What cannot be shown to people or sent in an order is left out.
+    pub async fn profiles(&self) -> Result<Vec<Profile>, Failure> {
+        Ok(profiles(&self.directory().await?.meta))
+    }
+
+    /// Whether orders may ask for this profile.
+    pub async fn offers_profile(&self, wanted: &str) -> Result<bool, Failure> {
+        Ok(self.profiles().await?.iter().any(|(name, _)| name == wanted))
+    }
+
+    async fn directory(&self) -> Result<Arc<Directory>, Failure> {
+        let mut offer = self.offer.lock().await;
         if let Some(known) = offer.as_ref().filter(|offer| Instant::now() < offer.fresh_until) {
-            return known.url.clone();
+            return known.directory.clone();
         }
-        let known = offer.take().and_then(|offer| offer.url.ok());
-        let (url, life) = match self.get_json::<Directory>(self.directory_url()).await {
-            Ok((directory, _)) => (Ok(directory.renewal_info), DIRECTORY_LIFE),
+        let known = offer.take().and_then(|offer| offer.directory.ok());
+        let (directory, life) = match self.get_json::<Directory>(self.directory_url()).await {
+            Ok((directory, _)) => (Ok(Arc::new(directory)), DIRECTORY_LIFE),
             // What was offered an hour ago is most likely still there.
             Err(failure) => (known.ok_or(failure), DIRECTORY_RETRY),
         };
-        *offer = Some(Offer { url: url.clone(), fresh_until: Instant::now() + life });
-        url
+        *offer = Some(Offer { directory: directory.clone(), fresh_until: Instant::now() + life });
+        directory
     }
 
     /// GET of a JSON document, and the `Retry-After` that came with it.
@@ -100,6 +122,18 @@ impl AcmeDirectory {
         let read = serde_json::from_slice(response.body());
         Ok((read.map_err(|error| classify(&instant_acme::Error::Json(error), &answer, About::Order))?, answer.retry_after))
     }
+}
+
+fn profiles(meta: &Value) -> Vec<Profile> {
+    let offered = meta["profiles"].as_object().into_iter().flatten();
+    let plain = |text: &str, longest: usize| text.chars().count() <= longest && !text.chars().any(char::is_control);
+    offered
+        .filter(|(name, _)| !name.is_empty() && plain(name, LONGEST_PROFILE_NAME))
+        .map(|(name, description)| {
+            let description = description.as_str().filter(|text| plain(text, LONGEST_PROFILE_DESCRIPTION)).unwrap_or_default();
+            (name.clone(), description.to_owned())
+        })
+        .collect()
 }
 
 fn refused(body: &[u8], answer: &Answer) -> Failure {

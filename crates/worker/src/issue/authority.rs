@@ -18,7 +18,7 @@ use zonecert_store::{StoreError, ca_pauses};
 use super::record::about;
 use super::spending::is_in_time;
 use super::{Run, StepError};
-use crate::directories::Authority;
+use crate::directories::{Authority, Directories};
 
 /// A CA that does not answer is tried again after so long, by one order, while the others go elsewhere.
 const PAUSE_OF_AN_OUTAGE: Duration = Duration::from_mins(1);
@@ -30,8 +30,12 @@ impl Run<'_> {
     /// Writes down the intent of an order at the first CA that may have it. Where none may, the issuance rests until the first of them may, or is to be tried again.
     pub(super) async fn begin_at_a_ca(&self, issuance: &Issuance, subject: &Subject) -> Result<(), StepError> {
         let authorities = self.worker.directories.for_environment(subject.environment)?;
+        let authorities = Directories::offering(authorities, subject.profile.as_deref()).await;
+        if let (true, Some(profile)) = (authorities.is_empty(), &subject.profile) {
+            return Err(Failure::new(FailureCode::AcmeInvalidProfile, format!("no CA offers the profile {profile}")).into());
+        }
         let (mut full, mut away) = (Vec::new(), Vec::new());
-        for (index, ca) in authorities.iter().enumerate() {
+        for (index, &ca) in authorities.iter().enumerate() {
             if authorities.len() > 1
                 && let Some(until) = self.find_outage(ca).await?
             {
@@ -80,10 +84,10 @@ impl Run<'_> {
     }
 
     /// Whether an order that the CA has not taken is to go to another.
-    pub(super) fn goes_elsewhere(&self, issuance: &Issuance, order: &Order, failure: &Failure) -> bool {
+    pub(super) async fn goes_elsewhere(&self, issuance: &Issuance, order: &Order, failure: &Failure) -> bool {
         issuance.step_failures + 1 >= FAILURES_BEFORE_ANOTHER
             && says_that_it_is_away(failure)
-            && self.worker.directories.has_others(&order.directory_url)
+            && self.worker.directories.has_others_offering(&order.directory_url, order.profile.as_deref()).await
     }
 
     /// The CA is left alone for a while, and the order with it: what it may have made of it nobody uses, and it forgets it.

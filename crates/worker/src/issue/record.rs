@@ -72,7 +72,8 @@ impl Run<'_> {
         let lease = self.lease;
         let (certificate, names) = (issuance.certificate, subject.names.as_slice());
         let directory_url = ca.directory_url.as_str();
-        let new = orders::NewOrder { issuance: lease.issuance, certificate, directory_url, names, replaces };
+        let profile = subject.profile.as_deref();
+        let new = orders::NewOrder { issuance: lease.issuance, certificate, directory_url, names, replaces, profile };
         self.persist(|| async {
             let begun = self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
@@ -80,7 +81,7 @@ impl Run<'_> {
                 self.record_outcome(conn, certificate, Outcome::Running).await?;
                 let mut event = about(issuance, None, "order_begun", format!("asking the CA for {}", subject.names.join(", ")));
                 event.order = Some(order);
-                event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url });
+                event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url, "profile": profile });
                 events::record(conn, lease.account, event).await?;
                 // What replaces a certificate is exempt from the limit that this is about.
                 let renewal = replaces.is_none() && versions::has_version_for(conn, lease.account, certificate, names).await?;

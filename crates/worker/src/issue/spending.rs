@@ -194,6 +194,7 @@ mod tests {
             url: None,
             names: ["www.example.com", "*.app.example.com"].map(str::to_owned).to_vec(),
             replaces: replaces.then(|| "a.b".to_owned()),
+            profile: None,
             key_version: None,
             csr: None,
             presented_at: None,

@@ -92,7 +92,12 @@ impl Run<'_> {
     async fn place(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
         let Authority { directory, ledger, .. } = self.worker.directories.authority(&order.directory_url)?;
         let names: Vec<&str> = order.names.iter().map(String::as_str).collect();
-        match directory.new_order_replacing(&names, order.replaces.as_deref()).await {
+        let placed = directory.new_order_with(&names, order.replaces.as_deref(), order.profile.as_deref()).await;
+        let goes_elsewhere = match &placed {
+            Ok(_) => false,
+            Err(failure) => self.goes_elsewhere(issuance, order, failure).await,
+        };
+        match placed {
             Ok(placed) => Ok(self.record_placed(issuance, order, &placed).await?),
             Err(failure) if order.replaces.is_some() && may_be_about_replaces(&failure) => {
                 match self.record_replaces_refused(issuance, order, ledger, &failure).await? {
@@ -100,7 +105,7 @@ impl Run<'_> {
                     Some(spent) => Err(StepError::Spent(spent)),
                 }
             }
-            Err(failure) if self.goes_elsewhere(issuance, order, &failure) => Ok(self.record_away(issuance, order, &failure).await?),
+            Err(failure) if goes_elsewhere => Ok(self.record_away(issuance, order, &failure).await?),
             Err(failure @ Failure { code: FailureCode::AcmeRateLimited, retry_after: Some(pause), .. }) => {
                 Ok(self.record_limited(issuance, order, &failure, pause).await?)
             }
@@ -163,7 +168,7 @@ impl Run<'_> {
             KeyPolicy::Keep => self.find_kept_key(issuance, subject.key_algorithm).await?,
             KeyPolicy::Rotate => None,
         };
-        let made = self.make_request(kept, subject.key_algorithm, order.names.clone()).await?;
+        let made = self.make_request(kept, &subject, order.names.clone()).await?;
         Ok(self.record_prepared(issuance, order, made).await?)
     }
 
@@ -345,9 +350,10 @@ impl Run<'_> {
     async fn make_request(
         &self,
         kept: Option<PreparedKey>,
-        algorithm: KeyAlgorithm,
+        subject: &Subject,
         names: Vec<String>,
     ) -> Result<(PreparedKey, Vec<u8>), StepError> {
+        let (algorithm, csr_subject) = (subject.key_algorithm, subject.csr_subject.clone());
         let key = match kept {
             Some(kept) => Some(kept),
             None => key_stock::take(self.worker, algorithm).await.map(PreparedKey::New),
@@ -359,7 +365,7 @@ impl Run<'_> {
                 Some(key) => key,
                 None => PreparedKey::New(PrivateKey::generate(algorithm)?),
             };
-            let csr = certificate_request(key.private_key(), &names)?;
+            let csr = certificate_request(key.private_key(), &names, &csr_subject)?;
             Ok::<_, zonecert_pki::PkiError>((key, csr))
         });
         made.await.map_err(|error| unavailable(&error))?.map_err(|error| unavailable(&error))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use chrono::TimeDelta;
 use zonecert_devstack::{StackHandle, unique_label, wait};
+use zonecert_domain::csr_subject::CsrSubject;
 use zonecert_domain::failure::FailureCode;
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_pki::csr::certificate_request;
@@ -90,7 +91,7 @@ async fn a_certificate_is_issued_by_a_process_per_step_and_steps_that_are_repeat
     assert_eq!(scene.worker()?.certificate(&url).await.expect_err("not finalized").code, FailureCode::AcmeOrderNotReady);
 
     let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256)?;
-    let csr = certificate_request(&key, &names)?;
+    let csr = certificate_request(&key, &names, &CsrSubject::default())?;
     scene.worker()?.finalize(&url, &csr).await?;
     scene.worker()?.finalize(&url, &csr).await?;
     assert_eq!(scene.wait_while(&url, &[OrderStatus::Processing]).await?.status, OrderStatus::Valid);

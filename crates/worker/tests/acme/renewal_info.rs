@@ -144,14 +144,46 @@ async fn an_order_that_replaces_a_certificate_is_taken_where_the_ca_repeats_it_a
         Reply::json(201, &order).with("location", ca.url("/order/1"))
     };
     ca.answer("/new-order", order(Some(IDENTIFIER)));
-    assert_eq!(client.new_order_replacing(&names, Some(IDENTIFIER)).await?.url, ca.url("/order/1"));
+    assert_eq!(client.new_order_with(&names, Some(IDENTIFIER), None).await?.url, ca.url("/order/1"));
 
     ca.answer("/new-order", order(None));
-    assert!(client.new_order_replacing(&names, Some(IDENTIFIER)).await.is_err(), "a CA must repeat what it has understood (RFC 9773 §5)");
-    assert_eq!(client.new_order_replacing(&names, None).await?.url, ca.url("/order/1"));
+    assert!(client.new_order_with(&names, Some(IDENTIFIER), None).await.is_err(), "a CA must repeat what it has understood (RFC 9773 §5)");
+    assert_eq!(client.new_order_with(&names, None, None).await?.url, ca.url("/order/1"));
 
     ca.answer("/new-order", Reply::problem(409, "alreadyReplaced", "replaced by another"));
-    let refused = client.new_order_replacing(&names, Some(IDENTIFIER)).await.expect_err("it was replaced already");
+    let refused = client.new_order_with(&names, Some(IDENTIFIER), None).await.expect_err("it was replaced already");
     assert_eq!((refused.code, refused.detail()), (FailureCode::AcmeAlreadyReplaced, "replaced by another"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn profiles_are_those_of_the_directory_that_can_be_shown() -> Result<()> {
+    let ca = CannedCa::start().await?;
+    let mut offering = json!({"newNonce": ca.url("/nonce"), "newAccount": ca.url("/new-account"), "newOrder": ca.url("/new-order")});
+    offering["meta"] = json!({"profiles": {
+        "shortlived": "https://ca.test/profiles#shortlived", "classic": 7, "": "nameless", "line\nbreak": "", "long": "x".repeat(1001),
+        "x".repeat(101): "",
+    }});
+    ca.answer("/dir", Reply::json(200, &offering));
+    let directory = client(&ca).await?;
+    let expected = [("classic", ""), ("long", ""), ("shortlived", "https://ca.test/profiles#shortlived")];
+    assert_eq!(directory.profiles().await?, expected.map(|(name, description)| (name.to_owned(), description.to_owned())));
+    assert!(directory.offers_profile("shortlived").await? && !directory.offers_profile("tlsserver").await?);
+    assert_eq!((ca.count("/dir"), ca.count("/new-account")), (1, 0));
+
+    for meta in [json!({}), json!({"profiles": ["a"]}), json!(null)] {
+        offering["meta"] = meta;
+        ca.answer("/dir", Reply::json(200, &offering));
+        assert_eq!(client(&ca).await?.profiles().await?, []);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_that_the_ca_does_not_take_is_a_failure_of_its_own() -> Result<()> {
+    let (ca, client) = scene().await?;
+    ca.answer("/new-order", Reply::problem(400, "invalidProfile", "no profile x"));
+    let refused = client.new_order_with(&["app.example.com"], None, Some("x")).await.expect_err("it offers none");
+    assert_eq!((refused.code, refused.detail()), (FailureCode::AcmeInvalidProfile, "no profile x"));
     Ok(())
 }
