@@ -104,7 +104,7 @@ impl<'a> From<&'a Delivery> for DeliveryView<'a> {
 
 impl<'a> From<&'a Attempt> for AttemptView<'a> {
     fn from(attempt: &'a Attempt) -> Self {
-        let Attempt { at, duration_ms, status, answer, error } = attempt;
+        let Attempt { at, duration_ms, status, answer, error, version: _ } = attempt;
         Self { at: *at, duration_ms: *duration_ms, status: *status, answer: answer.as_deref(), error: error.as_deref() }
     }
 }
