@@ -85,9 +85,24 @@ mod tests {
         let nobody = Destinations::default();
         let long = format!("{}.example.com", "a".repeat(MAX_ADDRESS_CHARACTERS));
         for bad in [
-            "", ":", "web1.example.com:", ":5055", "web1.example.com:0", "web1.example.com:65536", "web1.example.com:https",
-            "https://web1.example.com", "web1.example.com/a", "web1.example.com?a", "web1.example.com#a", "ada@web1.example.com",
-            "web1 .example.com", "2606:4700::1111", "[2606:4700::1111]:", "web1.example.com\\a", "web1%2eexample.com", &long,
+            "",
+            ":",
+            "web1.example.com:",
+            ":5055",
+            "web1.example.com:0",
+            "web1.example.com:65536",
+            "web1.example.com:https",
+            "https://web1.example.com",
+            "web1.example.com/a",
+            "web1.example.com?a",
+            "web1.example.com#a",
+            "ada@web1.example.com",
+            "web1 .example.com",
+            "2606:4700::1111",
+            "[2606:4700::1111]:",
+            "web1.example.com\\a",
+            "web1%2eexample.com",
+            &long,
         ] {
             assert_eq!(nobody.parse_address(bad), Err(AddressError::Malformed), "{bad}");
         }

@@ -228,7 +228,8 @@ pub async fn change_webhook(
 pub async fn disable(conn: &mut Connection, account: AccountId, id: WebhookId, reason: DisabledReason) -> Result<bool, StoreError> {
     let disabled =
         (webhooks::disabled_at.eq(diesel::dsl::now.into_sql::<Timestamptz>().nullable()), webhooks::disabled_reason.eq(reason.as_str()));
-    let enabled = webhooks::table.filter(webhooks::account_id.eq(account.0).and(webhooks::id.eq(id.0)).and(webhooks::disabled_at.is_null()));
+    let enabled =
+        webhooks::table.filter(webhooks::account_id.eq(account.0).and(webhooks::id.eq(id.0)).and(webhooks::disabled_at.is_null()));
     let changed = diesel::update(enabled).set(disabled).execute(conn).await?;
     if changed == 0 {
         return Ok(false);

@@ -25,7 +25,7 @@ use crate::text;
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Parameters {
+pub(crate) struct Parameters {
     /// The `next_cursor` of the page before, unchanged.
     cursor: Option<String>,
     /// How many elements a page has.
@@ -231,7 +231,7 @@ fn delivery_id(request: &HttpRequest) -> Result<DeliveryId, Problem> {
     request.match_info().get("delivery_id").and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)
 }
 
-fn parse(parameters: &Parameters) -> Result<(Option<DeliveryStatus>, Option<Position>, Limit), Problem> {
+pub(crate) fn parse(parameters: &Parameters) -> Result<(Option<DeliveryStatus>, Option<Position>, Limit), Problem> {
     let mut faults = Faults::default();
     let after = faults.check(Position::parse_parameter(parameters.cursor.as_deref()));
     let limit = faults.check(Limit::parse(parameters.limit.as_deref()));

@@ -13,9 +13,13 @@ use super::SealError;
 use super::envelope::{NONCE_BYTES, SecretKey, TAG_BYTES};
 
 /// What the client reads its key with: the URL-safe alphabet without padding. Like Go's it does not mind what the last character has beyond the key.
-const TEXT: GeneralPurpose =
-    GeneralPurpose::new(&alphabet::URL_SAFE, GeneralPurposeConfig::new().with_encode_padding(false).with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(base64::engine::DecodePaddingMode::RequireNone));
+const TEXT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(base64::engine::DecodePaddingMode::RequireNone),
+);
 
 /// The AES-256 key of a client. Implements neither `Debug` nor `Display` and is wiped when dropped.
 pub struct ClientKey(SecretKey);
@@ -82,7 +86,9 @@ mod tests {
         // Go takes it for the same.
         assert_eq!(ClientKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9").unwrap().bytes(), counted);
         assert_eq!(ClientKey::parse("-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_8").unwrap().bytes()[..2], [0xfb, 0xff]);
-        for bad in ["", "AAEC", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", &"A".repeat(44), &"A".repeat(42), &"+".repeat(43), &"é".repeat(43)] {
+        for bad in
+            ["", "AAEC", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", &"A".repeat(44), &"A".repeat(42), &"+".repeat(43), &"é".repeat(43)]
+        {
             assert!(ClientKey::parse(bad).is_none(), "{bad}");
         }
     }
@@ -93,7 +99,8 @@ mod tests {
         let (first, second) = (key.seal(b"secret").unwrap(), key.seal(b"secret").unwrap());
         assert_eq!(first.len(), 12 + 6 + 16);
         assert_ne!(first[..12], second[..12]);
-        let open = |sealed: &[u8]| decrypt_aead(Cipher::aes_256_gcm(), key.bytes(), Some(&sealed[..12]), &[], &sealed[12..18], &sealed[18..]);
+        let open =
+            |sealed: &[u8]| decrypt_aead(Cipher::aes_256_gcm(), key.bytes(), Some(&sealed[..12]), &[], &sealed[12..18], &sealed[18..]);
         assert_eq!(open(&first).unwrap(), b"secret");
         for byte in 0..first.len() {
             let mut changed = first.clone();
