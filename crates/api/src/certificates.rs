@@ -16,6 +16,7 @@ mod orders;
 mod pfx;
 mod preflight;
 mod profiles;
+mod push_targets;
 mod read;
 mod renew;
 mod revoke;
@@ -27,12 +28,14 @@ mod zone;
 
 use zonecert_domain::scope::Scope;
 
-use self::versions::files;
+use self::versions::{files, post_process};
 use crate::route::{Access, Route};
 
 pub(crate) fn routes() -> Vec<Route> {
     let reads = Access::Scopes(&[Scope::CertificatesRead]);
     let changes = Access::Scopes(&[Scope::CertificatesWrite]);
+    // Whoever has a certificate pushed has its key sent to where they like.
+    let opens_keys = Access::Scopes(&[Scope::CertificatesWrite, Scope::KeysRead]);
     let reports = Access::Scopes(&[Scope::DeploymentsWrite]);
     vec![
         Route::new(list::__path_list, list::list, reads),
@@ -48,6 +51,12 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(deployments::__path_list, deployments::list, reads),
         Route::new(deployments::report::__path_put, deployments::report::put, reports),
         Route::new(deployments::__path_delete, deployments::delete, reports),
+        Route::new(push_targets::__path_list, push_targets::list, reads),
+        Route::new(push_targets::create::__path_create, push_targets::create::create, opens_keys),
+        Route::new(push_targets::__path_get, push_targets::get, reads),
+        Route::new(push_targets::change::__path_change, push_targets::change::change, opens_keys),
+        Route::new(push_targets::__path_delete, push_targets::delete, changes),
+        Route::new(push_targets::deliveries::__path_list, push_targets::deliveries::list, reads),
         Route::new(download::__path_json, download::json, Access::Scopes(&[Scope::CertificatesRead, Scope::KeysRead])),
         Route::new(download::__path_pem, download::pem, reads),
         Route::new(download::__path_chain, download::chain, reads),
@@ -58,6 +67,7 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(versions::__path_get, versions::get, reads),
         Route::new(versions::__path_revoke, versions::revoke, changes),
         Route::new(versions::__path_activate, versions::activate, changes),
+        Route::new(post_process::__path_post_process, post_process::post_process, changes),
         Route::new(files::__path_json, files::json, Access::Scopes(&[Scope::CertificatesRead, Scope::KeysRead])),
         Route::new(files::__path_pem, files::pem, reads),
         Route::new(files::__path_chain, files::chain, reads),

@@ -3,7 +3,7 @@
 mod change;
 mod create;
 mod delete;
-mod deliveries;
+pub(crate) mod deliveries;
 mod read;
 mod secret;
 mod view;

@@ -104,7 +104,9 @@ identifiers! {
     PfxFileId = "pfx";
     /// Where an account is told what becomes of its certificates.
     WebhookId = "hook";
-    /// One message to one webhook, with its attempts.
+    /// A Cert Warden client to which the version in use of a certificate is pushed.
+    PushTargetId = "push";
+    /// One message to one webhook, or one push to one target, with its attempts.
     DeliveryId = "dlv";
 }
 

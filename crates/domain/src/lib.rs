@@ -19,6 +19,7 @@ pub mod network;
 pub mod order;
 pub mod plan;
 pub mod plan_change;
+pub mod push;
 pub mod rate_limit;
 pub mod records;
 pub mod renewal;

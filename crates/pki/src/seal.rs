@@ -4,6 +4,7 @@
 //! row, purpose and data key, so that a value copied elsewhere in the database does not open. [`MasterKeys`] come from the environment
 //! or a file and wrap data keys only, so that rotating a master key means to wrap the data keys again, not every secret.
 
+mod client;
 mod envelope;
 mod master;
 
@@ -11,6 +12,7 @@ use openssl::error::ErrorStack;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+pub use client::ClientKey;
 pub use envelope::MAX_PLAINTEXT_BYTES;
 use envelope::{AssociatedData, SecretKey};
 pub use master::{MasterKeys, WrappedDataKey};

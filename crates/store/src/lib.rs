@@ -45,6 +45,7 @@ pub mod platform_data_keys;
 pub mod platform_state;
 pub mod pool;
 pub mod private_keys;
+pub mod push_targets;
 pub mod queue_jobs;
 pub mod re_seal;
 pub mod refresh_tokens;

@@ -526,6 +526,7 @@ diesel::table! {
         disabled_reason -> Nullable<Text>,
         failing_since -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
+        certificate_id -> Nullable<Uuid>,
     }
 }
 

@@ -13,7 +13,7 @@ use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
-use zonecert_domain::id::{AccountId, CertificateId, DeliveryId, WebhookId};
+use zonecert_domain::id::{AccountId, CertificateId, DeliveryId, VersionId, WebhookId};
 use zonecert_domain::webhook::TEST_EVENT;
 
 use crate::schema::webhook_deliveries;
@@ -71,6 +71,9 @@ pub struct Attempt {
     pub answer: Option<String>,
     /// Why it was no success.
     pub error: Option<String>,
+    /// The version that was pushed; none where a message was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionId>,
 }
 
 /// A message to a webhook.
@@ -112,6 +115,8 @@ pub struct Position {
 pub struct Claimed {
     /// Its webhook.
     pub webhook: WebhookId,
+    /// The certificate whose version in use is pushed, where the webhook is a push target ([`crate::push_targets`]).
+    pub pushed: Option<CertificateId>,
     /// Where it goes to.
     pub url: String,
     /// Which.
@@ -137,7 +142,7 @@ pub enum Outcome {
     GivenUp,
 }
 
-/// How many messages may be under way to one webhook.
+/// How many messages may be under way to one webhook. To a push target it is one: of two, the older version could arrive last.
 #[derive(Clone, Copy, Debug)]
 pub struct AtOnce {
     /// Where the last one came through.
@@ -268,7 +273,8 @@ pub async fn replay(conn: &mut Connection, account: AccountId, webhook: WebhookI
 }
 
 /// Takes the message of a webhook that has been due for longest, for `claim`: after that it is due again, whatever has become of whoever took it. `None` when
-/// nothing is due, the webhook is disabled or gone, or enough is under way to it.
+/// nothing is due, the webhook is disabled or gone, or enough is under way to it. Of pushes to one target the newest is taken, and those before it end: all of
+/// them bring what is in use when they are sent.
 pub async fn claim_next(
     conn: &mut Connection,
     account: AccountId,
@@ -284,6 +290,8 @@ pub async fn claim_next(
         failing: bool,
         #[diesel(sql_type = sql_types::Bool)]
         barred: bool,
+        #[diesel(sql_type = sql_types::Nullable<sql_types::Uuid>)]
+        certificate_id: Option<Uuid>,
     }
 
     #[derive(QueryableByName)]
@@ -302,7 +310,7 @@ pub async fn claim_next(
 
     // One after the other: whoever counts what is under way sees what was taken before.
     let endpoint = sql_query(
-        "SELECT url, failing_since IS NOT NULL AS failing, accounts.status = 'suspended_abuse' AS barred FROM webhooks
+        "SELECT url, failing_since IS NOT NULL AS failing, accounts.status = 'suspended_abuse' AS barred, certificate_id FROM webhooks
          JOIN accounts ON accounts.id = webhooks.account_id
          WHERE webhooks.account_id = $1 AND webhooks.id = $2 AND disabled_at IS NULL FOR NO KEY UPDATE OF webhooks",
     )
@@ -316,6 +324,14 @@ pub async fn claim_next(
         put_off(conn, account, webhook, BARRED_FOR).await?;
         return Ok(None);
     }
+    if endpoint.certificate_id.is_some() {
+        end_superseded(conn, account, webhook).await?;
+    }
+    let limit = match (endpoint.certificate_id, endpoint.failing) {
+        (Some(_), _) => 1,
+        (None, true) => at_once.failing,
+        (None, false) => at_once.well,
+    };
     // The moment of the statement, and not of the transaction, which may have waited.
     let row = sql_query(
         "UPDATE webhook_deliveries SET attempts = attempts + 1, next_attempt_at = statement_timestamp() + make_interval(secs => $4),
@@ -327,13 +343,14 @@ pub async fn claim_next(
     )
     .bind::<sql_types::Uuid, _>(account.0)
     .bind::<sql_types::Uuid, _>(webhook.0)
-    .bind::<sql_types::BigInt, _>(if endpoint.failing { at_once.failing } else { at_once.well })
+    .bind::<sql_types::BigInt, _>(limit)
     .bind::<sql_types::Double, _>(claim.as_secs_f64())
     .get_result::<Row>(conn)
     .await
     .optional()?;
     Ok(row.map(|Row { id, event, body, attempts, at }| Claimed {
         webhook,
+        pushed: endpoint.certificate_id.map(CertificateId),
         url: endpoint.url,
         id: DeliveryId(id),
         event,
@@ -341,6 +358,22 @@ pub async fn claim_next(
         attempts: attempts.unsigned_abs(),
         at,
     }))
+}
+
+/// Ends the pushes to a target that wait beside a newer one, and that nobody is at.
+async fn end_superseded(conn: &mut Connection, account: AccountId, webhook: WebhookId) -> Result<(), StoreError> {
+    sql_query(
+        "UPDATE webhook_deliveries SET status = 'failed', next_attempt_at = NULL, claimed_until = NULL, finished_at = now(),
+            last_error = 'a newer push has taken its place'
+         WHERE account_id = $1 AND webhook_id = $2 AND status = 'pending' AND (claimed_until IS NULL OR claimed_until <= statement_timestamp())
+            AND id <> (SELECT id FROM webhook_deliveries WHERE account_id = $1 AND webhook_id = $2 AND status = 'pending'
+                       ORDER BY created_at DESC, id DESC LIMIT 1)",
+    )
+    .bind::<sql_types::Uuid, _>(account.0)
+    .bind::<sql_types::Uuid, _>(webhook.0)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 async fn put_off(conn: &mut Connection, account: AccountId, webhook: WebhookId, wait: Duration) -> Result<(), StoreError> {

@@ -176,7 +176,7 @@ pub async fn insert_webhook(
 /// The tenant's webhooks, oldest first.
 pub async fn list_webhooks(conn: &mut Connection, account: AccountId) -> Result<Vec<Webhook>, StoreError> {
     let rows = webhooks::table
-        .filter(webhooks::account_id.eq(account.0))
+        .filter(webhooks::account_id.eq(account.0).and(webhooks::certificate_id.is_null()))
         .order((webhooks::created_at, webhooks::id))
         .select(columns())
         .load::<Row>(conn)
@@ -186,7 +186,7 @@ pub async fn list_webhooks(conn: &mut Connection, account: AccountId) -> Result<
 
 /// How many webhooks the tenant has.
 pub async fn count_webhooks(conn: &mut Connection, account: AccountId) -> Result<i64, StoreError> {
-    Ok(webhooks::table.filter(webhooks::account_id.eq(account.0)).count().get_result(conn).await?)
+    Ok(webhooks::table.filter(webhooks::account_id.eq(account.0).and(webhooks::certificate_id.is_null())).count().get_result(conn).await?)
 }
 
 /// A webhook of the tenant.
@@ -224,17 +224,19 @@ pub async fn change_webhook(
     get_webhook(conn, account, id).await
 }
 
-/// Tells a webhook nothing more, and ends what waits for it. Returns whether it was told something until now.
+/// Tells a webhook nothing more, or pushes nothing more to a target, and ends what waits for it. Returns whether it was told something until now.
 pub async fn disable(conn: &mut Connection, account: AccountId, id: WebhookId, reason: DisabledReason) -> Result<bool, StoreError> {
     let disabled =
         (webhooks::disabled_at.eq(diesel::dsl::now.into_sql::<Timestamptz>().nullable()), webhooks::disabled_reason.eq(reason.as_str()));
-    let changed = diesel::update(of(account, id).filter(webhooks::disabled_at.is_null())).set(disabled).execute(conn).await?;
+    let enabled =
+        webhooks::table.filter(webhooks::account_id.eq(account.0).and(webhooks::id.eq(id.0)).and(webhooks::disabled_at.is_null()));
+    let changed = diesel::update(enabled).set(disabled).execute(conn).await?;
     if changed == 0 {
         return Ok(false);
     }
     sql_query(
         "UPDATE webhook_deliveries SET status = 'failed', next_attempt_at = NULL, claimed_until = NULL, finished_at = now(),
-            last_error = 'the webhook was disabled before the message came through'
+            last_error = 'disabled before it came through'
          WHERE account_id = $1 AND webhook_id = $2 AND status = 'pending'",
     )
     .bind::<sql_types::Uuid, _>(account.0)
@@ -272,7 +274,7 @@ pub async fn rotate_secret(
     get_webhook(conn, account, id).await
 }
 
-async fn insert_secret(
+pub(crate) async fn insert_secret(
     conn: &mut Connection,
     masters: &MasterKeys,
     account: AccountId,
@@ -336,7 +338,7 @@ pub async fn list_owner_addresses(conn: &mut Connection, account: AccountId) -> 
 pub(crate) fn of(account: AccountId, id: WebhookId) -> _ {
     let account: Uuid = account.0;
     let id: Uuid = id.0;
-    webhooks::table.filter(webhooks::account_id.eq(account)).filter(webhooks::id.eq(id))
+    webhooks::table.filter(webhooks::account_id.eq(account)).filter(webhooks::id.eq(id)).filter(webhooks::certificate_id.is_null())
 }
 
 pub(crate) fn secret_binding(account: AccountId, row: Uuid) -> Binding<'static> {

@@ -47,6 +47,8 @@ impl Things {
         // Nothing more comes of its messages.
         let off = Request::patch(format!("/api/v1/webhooks/{}", text(&webhook["id"])));
         api.expect(200, off.by(owner).json(json!({"enabled": false}))).await;
+        let target = Request::post(format!("/api/v1/certificates/{certificate}/push-targets")).by(owner);
+        let target = api.expect(201, target.json(json!({"address": "web1.customer.test"}))).await;
         let ids = [
             ("acct", text(&me["account"]["id"])),
             ("apikey", text(&api_key["id"])),
@@ -54,6 +56,7 @@ impl Things {
             ("dlv", text(&delivery["id"])),
             ("hook", text(&webhook["id"])),
             ("inv", text(&invitation["id"])),
+            ("push", text(&target["id"])),
             ("order", text(&orders["orders"][0]["id"])),
             ("key", key),
             ("rrset", text(&record_set["id"])),

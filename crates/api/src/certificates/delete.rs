@@ -8,7 +8,7 @@ use zonecert_domain::id::CertificateId;
 use zonecert_domain::revocation::RevocationReason;
 use zonecert_domain::scope::Scope;
 use zonecert_store::events::{self, NewEvent};
-use zonecert_store::{Connection, certificates, deployments, issuances, private_keys, revocations};
+use zonecert_store::{Connection, certificates, deployments, issuances, private_keys, push_targets, revocations};
 
 use crate::app::App;
 use crate::audit;
@@ -64,6 +64,7 @@ async fn end(conn: &mut Connection, caller: &Caller, id: CertificateId, revoke: 
     certificates::mark_deleted(conn, account, id).await?;
     issuances::request_cancel(conn, account, id).await?;
     deployments::delete_deployments(conn, account, id).await?;
+    push_targets::delete_push_targets(conn, account, id).await?;
     let keys_destroyed = private_keys::destroy_unused(conn, account, id).await?;
     let (name, domain) = (&certificate.name, certificate.domain());
     let details = json!({"name": name, "domain": domain, "versions_being_revoked": revoked, "keys_destroyed": keys_destroyed});

@@ -1,6 +1,7 @@
 //! The versions of a certificate: list, show, revoke one, and go back to one (requirements S0.2, S0.8).
 
 pub(super) mod files;
+pub(super) mod post_process;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};

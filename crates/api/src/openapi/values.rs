@@ -38,6 +38,7 @@ identifiers!(
     KeyId,
     KeyVersionId,
     OrderId,
+    PushTargetId,
     RecordSetId,
     TokenId,
     UserId,

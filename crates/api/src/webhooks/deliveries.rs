@@ -25,7 +25,7 @@ use crate::text;
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Parameters {
+pub(crate) struct Parameters {
     /// The `next_cursor` of the page before, unchanged.
     cursor: Option<String>,
     /// How many elements a page has.
@@ -104,7 +104,7 @@ impl<'a> From<&'a Delivery> for DeliveryView<'a> {
 
 impl<'a> From<&'a Attempt> for AttemptView<'a> {
     fn from(attempt: &'a Attempt) -> Self {
-        let Attempt { at, duration_ms, status, answer, error } = attempt;
+        let Attempt { at, duration_ms, status, answer, error, version: _ } = attempt;
         Self { at: *at, duration_ms: *duration_ms, status: *status, answer: answer.as_deref(), error: error.as_deref() }
     }
 }
@@ -231,7 +231,7 @@ fn delivery_id(request: &HttpRequest) -> Result<DeliveryId, Problem> {
     id_in_path(request, "delivery_id")
 }
 
-fn parse(parameters: &Parameters) -> Result<(Option<DeliveryStatus>, Option<Position>, Limit), Problem> {
+pub(crate) fn parse(parameters: &Parameters) -> Result<(Option<DeliveryStatus>, Option<Position>, Limit), Problem> {
     let mut faults = Faults::default();
     let after = faults.check(Position::parse_parameter(parameters.cursor.as_deref()));
     let limit = faults.check(Limit::parse(parameters.limit.as_deref()));

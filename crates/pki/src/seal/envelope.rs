@@ -9,8 +9,8 @@ use super::{KeyOwner, SealError};
 
 /// Format of the sealed bytes and of the associated data. Raised when either changes.
 const VERSION: u8 = 1;
-const NONCE_BYTES: usize = 12;
-const TAG_BYTES: usize = 16;
+pub(super) const NONCE_BYTES: usize = 12;
+pub(super) const TAG_BYTES: usize = 16;
 
 /// Bytes of an AES-256 key.
 pub(super) const KEY_BYTES: usize = 32;

@@ -48,7 +48,7 @@ async fn claim(world: &World, account: AccountId, webhook: WebhookId) -> Option<
 }
 
 fn attempt(error: Option<&str>) -> Attempt {
-    Attempt { at: now(), duration_ms: 12, status: Some(500), answer: Some("no".to_owned()), error: error.map(str::to_owned) }
+    Attempt { at: now(), duration_ms: 12, status: Some(500), answer: Some("no".to_owned()), error: error.map(str::to_owned), version: None }
 }
 
 async fn note(world: &World, account: AccountId, claimed: &Claimed, outcome: webhook_deliveries::Outcome) -> Option<Duration> {

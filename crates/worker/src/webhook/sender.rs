@@ -11,10 +11,12 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use zeroize::Zeroizing;
+use zonecert_domain::id::VersionId;
 use zonecert_domain::webhook::{Destinations, UrlError};
 use zonecert_resolver::{Answer, Data, RecordType, Resolver};
 use zonecert_store::webhook_deliveries::{Attempt, Claimed};
 
+use super::push::Envelope;
 use super::signature::sign;
 use crate::acme::retry_after;
 
@@ -24,12 +26,14 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// So much of an answer is read and kept.
 const KEPT_BYTES: usize = 1024;
 
-/// Sends messages to webhooks.
+/// Sends messages to webhooks, and pushes to push targets.
 #[derive(Clone)]
 pub struct WebhookSender {
     destinations: Destinations,
     encrypted: Client,
     plain: Client,
+    /// Takes whatever certificate is shown: what is pushed is sealed by itself, and the client may not have a good one yet.
+    push: Client,
 }
 
 /// Why no messages can be sent.
@@ -44,12 +48,14 @@ pub(super) struct Answered {
     pub(super) retry_after: Option<Duration>,
     /// It is not there any more, and says so.
     pub(super) gone: bool,
+    /// There is nothing to be sent, now or later.
+    pub(super) is_final: bool,
 }
 
 impl WebhookSender {
     /// Sends to these destinations. Names are looked up by `resolver`, once for each attempt; connected to is what was looked up and allowed, and nothing else.
     pub fn new(destinations: Destinations, resolver: &Resolver) -> Result<Self, SenderError> {
-        let client = |encrypted| {
+        let builder = |encrypted| {
             Client::builder()
                 .user_agent(concat!("Zonecert/", env!("CARGO_PKG_VERSION")))
                 .timeout(PATIENCE)
@@ -60,30 +66,33 @@ impl WebhookSender {
                 .no_proxy()
                 .https_only(encrypted)
                 .dns_resolver(Arc::new(Allowed { resolver: resolver.clone(), destinations: destinations.clone(), encrypted }))
-                .build()
         };
-        Ok(Self { encrypted: client(true)?, plain: client(false)?, destinations })
+        let push = builder(true).tls_danger_accept_invalid_certs(true).build()?;
+        Ok(Self { encrypted: builder(true).build()?, plain: builder(false).build()?, push, destinations })
     }
 
     /// Sends a message once. Logs nothing: the URL may hold a secret.
     pub(super) async fn send(&self, claimed: &Claimed, secrets: &[Zeroizing<Vec<u8>>]) -> Answered {
-        let (at, began) = (claimed.at, Instant::now());
-        let answered = self.post(claimed, secrets, at.timestamp()).await;
-        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let attempt = |status: Option<StatusCode>, answer, error| Attempt {
-            at,
-            duration_ms,
-            status: status.map(|status| status.as_u16()),
-            answer,
-            error,
-        };
-        match answered {
-            Ok((status, retry_after, answer)) => {
-                let error = (!status.is_success()).then(|| told(status));
-                Answered { attempt: attempt(Some(status), Some(answer), error), retry_after, gone: status == StatusCode::GONE }
-            }
-            Err(error) => Answered { attempt: attempt(None, None, Some(error)), retry_after: None, gone: false },
-        }
+        let began = Instant::now();
+        let answered = self.post(claimed, secrets, claimed.at.timestamp()).await;
+        let answered = answered.map(|(status, retry_after, answer)| (status, retry_after, Some(answer), status.is_success()));
+        Answered::new(claimed, began, answered, None)
+    }
+
+    /// Pushes an envelope to a Cert Warden client once. Of what is answered the status alone counts, which the client says all with.
+    pub(super) async fn push(&self, claimed: &Claimed, envelope: Envelope) -> Answered {
+        let began = Instant::now();
+        let version = envelope.version;
+        let answered = self.post_envelope(claimed, envelope).await;
+        let answered = answered.map(|(status, retry_after)| (status, retry_after, None, status == StatusCode::OK));
+        Answered { gone: false, ..Answered::new(claimed, began, answered, Some(version)) }
+    }
+
+    async fn post_envelope(&self, claimed: &Claimed, envelope: Envelope) -> Result<(StatusCode, Option<Duration>), String> {
+        let url = self.destinations.parse(&claimed.url).map_err(|error: UrlError| error.to_string())?;
+        let request = self.push.post(url).header(CONTENT_TYPE, "application/json").body(envelope.body);
+        let response = request.send().await.map_err(|error| explain(&error))?;
+        Ok((response.status(), retry_after(response.headers())))
     }
 
     async fn post(
@@ -110,8 +119,34 @@ impl WebhookSender {
     }
 }
 
+/// Status, what was asked for with `Retry-After`, what is kept of the answer, and whether it is a success; or why there is none.
+type Outcome = Result<(StatusCode, Option<Duration>, Option<String>, bool), String>;
+
+impl Answered {
+    fn new(claimed: &Claimed, began: Instant, answered: Outcome, version: Option<VersionId>) -> Self {
+        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let none = Attempt { at: claimed.at, duration_ms, status: None, answer: None, error: None, version };
+        match answered {
+            Ok((status, retry_after, answer, is_success)) => {
+                let error = (!is_success).then(|| told(status, version.is_some()));
+                let attempt = Attempt { status: Some(status.as_u16()), answer, error, ..none };
+                Self { attempt, retry_after, gone: status == StatusCode::GONE, is_final: false }
+            }
+            Err(error) => Self { attempt: Attempt { error: Some(error), ..none }, retry_after: None, gone: false, is_final: false },
+        }
+    }
+}
+
 /// What a status that is no success means.
-fn told(status: StatusCode) -> String {
+fn told(status: StatusCode, is_push: bool) -> String {
+    if is_push {
+        return match status {
+            StatusCode::UNAUTHORIZED => "the client could not open what was pushed: it has another key".to_owned(),
+            StatusCode::BAD_REQUEST => "the client could not use the certificate; its log says why".to_owned(),
+            StatusCode::NOT_FOUND => "no Cert Warden client answers at this address".to_owned(),
+            _ => format!("the client answered {status}, and no client does that; look at what listens at this address"),
+        };
+    }
     if status.is_redirection() {
         return format!("the receiver answered {status}: redirects are not followed; set the URL to where it leads");
     }
