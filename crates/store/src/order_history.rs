@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
-use zonecert_domain::id::{AccountId, CertificateId, IssuanceId, KeyId, KeyVersionId, OrderId, VersionId};
+use zonecert_domain::id::{AccountId, AcmeAccountId, CertificateId, IssuanceId, KeyId, KeyVersionId, OrderId, VersionId};
 use zonecert_domain::issuance::IssuanceReason;
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::order::OrderStatus;
@@ -44,6 +44,8 @@ pub struct RecordedOrder {
     pub names: Vec<String>,
     /// The CA's directory.
     pub directory_url: String,
+    /// The customer's own account there; none where it is ours.
+    pub acme_account: Option<AcmeAccountId>,
     /// The CA's URL of it, once it is known.
     pub url: Option<String>,
     /// The key of its request, once there is one.
@@ -127,6 +129,7 @@ struct Row {
     status: String,
     names: Vec<String>,
     directory_url: String,
+    own_acme_account_id: Option<Uuid>,
     url: Option<String>,
     key: Option<(Uuid, Uuid)>,
     csr: Option<Vec<u8>>,
@@ -151,6 +154,7 @@ fn query(account: AccountId, certificate: CertificateId) -> _ {
             orders::status,
             orders::names,
             orders::directory_url,
+            orders::own_acme_account_id,
             orders::url,
             (key_versions::private_key_id, key_versions::id).nullable(),
             orders::csr,
@@ -198,6 +202,7 @@ impl Row {
             status: OrderStatus::parse(&self.status).ok_or_else(|| StoreError::corrupt("orders.status", self.status))?,
             names: self.names,
             directory_url: self.directory_url,
+            acme_account: self.own_acme_account_id.map(AcmeAccountId),
             url: self.url,
             key: self.key.map(|(id, version)| OrderKey { id: KeyId(id), version: KeyVersionId(version), algorithm }),
             version: self.version_id.map(VersionId),
