@@ -90,15 +90,16 @@ pub(crate) async fn record_own_registered(
     credentials: &[u8],
 ) -> Result<(), StoreError> {
     let key = get_or_create_platform_data_key(conn, masters).await?;
-    let changed = diesel::update(acme_accounts::table.filter(acme_accounts::id.eq(id.0).and(acme_accounts::sealed_credentials.is_not_null())))
-        .set((
-            acme_accounts::account_url.eq(account_url),
-            acme_accounts::data_key_id.eq(key.id()),
-            acme_accounts::sealed_credentials.eq(key.seal(credentials, &binding(id.0))?),
-        ))
-        .prepared()
-        .execute(conn)
-        .await?;
+    let changed =
+        diesel::update(acme_accounts::table.filter(acme_accounts::id.eq(id.0).and(acme_accounts::sealed_credentials.is_not_null())))
+            .set((
+                acme_accounts::account_url.eq(account_url),
+                acme_accounts::data_key_id.eq(key.id()),
+                acme_accounts::sealed_credentials.eq(key.seal(credentials, &binding(id.0))?),
+            ))
+            .prepared()
+            .execute(conn)
+            .await?;
     changed_one(changed)
 }
 

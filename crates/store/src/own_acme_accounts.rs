@@ -128,17 +128,7 @@ pub struct Work {
     pub now: DateTime<Utc>,
 }
 
-type Row = (
-    Uuid,
-    String,
-    Vec<String>,
-    String,
-    Option<String>,
-    String,
-    Option<serde_json::Value>,
-    Option<DateTime<Utc>>,
-    DateTime<Utc>,
-);
+type Row = (Uuid, String, Vec<String>, String, Option<String>, String, Option<serde_json::Value>, Option<DateTime<Utc>>, DateTime<Utc>);
 
 #[diesel::dsl::auto_type]
 fn columns() -> _ {
@@ -155,7 +145,9 @@ fn columns() -> _ {
     )
 }
 
-fn from_row((id, name, contact, directory_url, eab_kid, status, last_error, next_attempt_at, created_at): Row) -> Result<OwnAcmeAccount, StoreError> {
+fn from_row(
+    (id, name, contact, directory_url, eab_kid, status, last_error, next_attempt_at, created_at): Row,
+) -> Result<OwnAcmeAccount, StoreError> {
     let status = AcmeAccountStatus::parse(&status).ok_or_else(|| StoreError::corrupt("own_acme_accounts.status", status))?;
     Ok(OwnAcmeAccount { id: AcmeAccountId(id), name, contact, directory_url, eab_kid, status, last_error, next_attempt_at, created_at })
 }
@@ -283,8 +275,7 @@ pub async fn delete(conn: &mut Connection, account: AccountId, id: AcmeAccountId
         "SELECT (SELECT id FROM certificates WHERE acme_account_id = $2 AND account_id = $1 AND deleted_at IS NULL ORDER BY number LIMIT 1) AS certificate,
              {BUSY} AS busy FROM own_acme_accounts WHERE account_id = $1 AND id = $2"
     );
-    let used: Used =
-        sql_query(query).bind::<sql_types::Uuid, _>(account.0).bind::<sql_types::Uuid, _>(id.0).get_result(conn).await?;
+    let used: Used = sql_query(query).bind::<sql_types::Uuid, _>(account.0).bind::<sql_types::Uuid, _>(id.0).get_result(conn).await?;
     match used {
         Used { certificate: Some(certificate), .. } => return Ok(Some(InUse::By(CertificateId(certificate)))),
         Used { busy: true, .. } => return Ok(Some(InUse::Busy)),
@@ -451,9 +442,35 @@ pub async fn record_trouble(
     Ok(())
 }
 
+/// Something else has to be done first: it is looked at again at `next_attempt_at`, and that was no attempt.
+pub async fn put_off(
+    conn: &mut Connection,
+    account: AccountId,
+    id: AcmeAccountId,
+    next_attempt_at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let (attempts, next) = (own_acme_accounts::attempts.eq(0), own_acme_accounts::next_attempt_at.eq(next_attempt_at));
+    diesel::update(with_work(account, id))
+        .set((
+            attempts,
+            next,
+            own_acme_accounts::work_since.eq(next_attempt_at),
+            own_acme_accounts::claimed_until.eq(None::<DateTime<Utc>>),
+        ))
+        .prepared()
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// The CA will not do it. One that was to be registered has failed; one that was to have other addresses is what it was. One that was deleted meanwhile goes on to its
 /// end.
-pub async fn record_refused(conn: &mut Connection, account: AccountId, id: AcmeAccountId, failure: &serde_json::Value) -> Result<(), StoreError> {
+pub async fn record_refused(
+    conn: &mut Connection,
+    account: AccountId,
+    id: AcmeAccountId,
+    failure: &serde_json::Value,
+) -> Result<(), StoreError> {
     sql_query(
         "UPDATE own_acme_accounts SET last_error = $3, status = CASE status WHEN 'pending' THEN 'failed' ELSE status END, claimed_until = NULL,
              work_since = CASE WHEN deleted_at IS NOT NULL THEN now() END, next_attempt_at = CASE WHEN deleted_at IS NOT NULL THEN now() END

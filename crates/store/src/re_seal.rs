@@ -21,7 +21,8 @@ use crate::master_keys::step_down;
 use crate::schema::data_keys as data_keys_table;
 use crate::statement::sql_query;
 use crate::{
-    Connection, Store, StoreError, acme_accounts, data_keys, key_stock, mails, own_acme_accounts, pfx_files, platform_data_keys, private_keys, webhooks,
+    Connection, Store, StoreError, acme_accounts, data_keys, key_stock, mails, own_acme_accounts, pfx_files, platform_data_keys,
+    private_keys, webhooks,
 };
 
 /// Secrets that are sealed anew in one transaction.

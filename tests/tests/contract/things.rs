@@ -40,6 +40,8 @@ impl Things {
         let api_key = api.expect(201, Request::post(api_keys).by(owner)).await;
         let report = Request::put(format!("/api/v1/certificates/{certificate}/deployments/{TARGET}")).by(owner);
         api.expect(200, report.json(json!({"served_sha256": issued["current_version"]["fingerprint_sha256"]}))).await;
+        let own = json!({"name": "thing", "terms_of_service_agreed": true});
+        let own = api.expect(201, Request::post("/api/v1/acme-accounts").by(owner).json(own)).await;
         let webhook = json!({"url": "https://hooks.customer.test/"});
         let webhook = api.expect(201, Request::post("/api/v1/webhooks").by(owner).json(webhook)).await;
         let test = format!("/api/v1/webhooks/{}/test", text(&webhook["id"]));
@@ -49,6 +51,7 @@ impl Things {
         api.expect(200, off.by(owner).json(json!({"enabled": false}))).await;
         let ids = [
             ("acct", text(&me["account"]["id"])),
+            ("acme", text(&own["id"])),
             ("apikey", text(&api_key["id"])),
             ("cert", certificate),
             ("dlv", text(&delivery["id"])),

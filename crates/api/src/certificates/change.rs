@@ -12,12 +12,13 @@ use zonecert_domain::scope::Scope;
 use zonecert_store::certificates::{self, Certificate, Change, KeyPolicy};
 use zonecert_store::events::{self, NewEvent};
 use zonecert_store::key_resources::{self, KeyResource};
-use zonecert_store::{Connection, StoreError, accounts, renewal_schedule};
+use zonecert_store::{Connection, StoreError, accounts, own_acme_accounts, renewal_schedule};
 
 use super::key_choice::{self, KeyChoice};
 use super::view::CertificateView;
 use super::wish::{self, name_fault};
 use super::{naming, taken, zone};
+use crate::acme_accounts::AcmeAccountChoice;
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
@@ -26,7 +27,7 @@ use crate::openapi::values;
 use crate::problem::{FieldError, Problem};
 use crate::request::{Body, Id, given};
 
-/// What is absent stays as it is; only `label` can be `null`, which takes it away.
+/// What is absent stays as it is; only `label` and `acme_account_id` can be `null`, which takes it away.
 #[derive(Debug, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = CertificateChange)]
@@ -52,6 +53,11 @@ pub(super) struct ChangeBody {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = values::KeyId, required = false)]
     private_key_id: Option<String>,
+    /// An ACME account of your own, with which the next version is ordered; null for one of this service.
+    #[expect(clippy::option_option, reason = "absent and null mean different things in a change (RFC 7396)")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<values::AcmeAccountId>)]
+    acme_account_id: Option<Option<String>>,
     /// Whether its API keys may stand in the URL. Addresses are written down in more places than headers are.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = bool, required = false, example = false)]
@@ -97,8 +103,11 @@ struct Wish {
             `wildcard_requires_elite`: Wildcard certificates require Elite plan\n\
             `auto_renew_requires_pro`: Auto-renewal requires Pro or Elite plan"),
         (status = 404, description = "`zone_not_found`: Zone not found or no permission\n\
-            `key_not_found`: Private key not found or no permission"),
-        (status = 409, description = "`certificate_name_taken`: The account has a certificate with the name app already; give another\n\
+            `key_not_found`: Private key not found or no permission\n\
+            `acme_account_not_found`: ACME account not found or no permission"),
+        (status = 409, description = "`acme_account_not_valid`: The ACME account is pending; see GET /api/v1/acme-accounts/acme_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f for why, \
+            and use it once it is valid\n\
+            `certificate_name_taken`: The account has a certificate with the name app already; give another\n\
             `zone_not_verified`: The zone your-domain.com is not verified yet; set its TXT record and \
             POST /api/v1/zones/zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f/verify first"),
     ),
@@ -145,6 +154,14 @@ async fn apply(
     if let Some(key) = &another {
         changed.insert("private_key_id".to_owned(), json!({"from": before.private_key, "to": key.id}));
     }
+    let acme_account = match body.acme_account_id.as_ref() {
+        Some(Some(text)) => Some(AcmeAccountChoice::parse(text).get(conn, account).await?),
+        Some(None) => None,
+        None => before.acme_account,
+    };
+    if acme_account != before.acme_account {
+        changed.insert("acme_account_id".to_owned(), json!({"from": before.acme_account, "to": acme_account}));
+    }
     if changed.is_empty() {
         return Ok(before);
     }
@@ -152,6 +169,9 @@ async fn apply(
     written.map_err(|error| taken::problem(error, wish.name.as_deref()))?;
     if let Some(key) = &another {
         key_resources::use_key(conn, account, id, key).await?;
+    }
+    if acme_account != before.acme_account {
+        own_acme_accounts::use_for(conn, account, id, acme_account).await?;
     }
     renewal_schedule::reschedule_certificate(conn, account, id).await?;
     record(conn, caller, id, changed).await?;
@@ -236,7 +256,7 @@ fn parse_names(domain: &DnsName, sans: &[String], policy: &NamePolicy) -> Result
 
 async fn record(conn: &mut Connection, caller: &Caller, id: CertificateId, changed: Map<String, Value>) -> Result<(), StoreError> {
     let fields = changed.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let next = if ["sans", "key_algorithm", "private_key_id"].iter().any(|&field| changed.contains_key(field)) {
+    let next = if ["sans", "key_algorithm", "private_key_id", "acme_account_id"].iter().any(|&field| changed.contains_key(field)) {
         "; the next version has it"
     } else {
         ""
@@ -257,8 +277,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_label_can_be_taken_away() {
+    fn only_label_and_acme_account_can_be_taken_away() {
         assert_eq!(read(json!({"label": null})).unwrap().label, Some(None));
+        assert_eq!(read(json!({"acme_account_id": null})).unwrap().acme_account_id, Some(None));
         assert_eq!(read(json!({})).unwrap(), ChangeBody::default());
         for field in ["auto_renew", "name", "key_algorithm", "key_policy", "private_key_id", "api_key_via_url", "sans"] {
             let error = read(json!({field: null})).unwrap_err().to_string();

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
-use zonecert_domain::id::{CertificateId, IssuanceId, OrderId, VersionId};
+use zonecert_domain::id::{AcmeAccountId, CertificateId, IssuanceId, OrderId, VersionId};
 use zonecert_domain::scope::Scope;
 use zonecert_store::order_history::{self, OrderStep, Position, RecordedOrder};
 use zonecert_store::{Connection, StoreError, certificates};
@@ -45,6 +45,9 @@ struct OrderView<'a> {
     /// Of the CA.
     #[schema(example = "https://acme-v02.api.letsencrypt.org/directory")]
     directory_url: &'a str,
+    /// The ACME account of your own that it was placed with; null where it was one of this service.
+    #[schema(value_type = Option<values::AcmeAccountId>, required)]
+    acme_account_id: Option<AcmeAccountId>,
     /// What the CA calls it; null until the CA has accepted it.
     #[schema(required, example = "https://acme-v02.api.letsencrypt.org/acme/order/1/2")]
     url: Option<&'a str>,
@@ -145,6 +148,7 @@ impl<'a> OrderView<'a> {
             status: order.status.as_str(),
             names: &order.names,
             directory_url: &order.directory_url,
+            acme_account_id: order.acme_account,
             url: order.url.as_deref(),
             key,
             version_id: order.version,

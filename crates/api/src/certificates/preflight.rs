@@ -132,7 +132,8 @@ async fn read(app: &App, caller: &Caller, wish: &Wish) -> Result<(Zone, Vec<Stri
 ///
 /// Of several CAs those that are asked first and have no room are passed over, as an order passes them over.
 async fn read_budgets(app: &App, caller: &Caller, wish: &Wish, zone: &Zone) -> Result<Budgets, Problem> {
-    if zone.status != ZoneStatus::Verified {
+    // Limits are counted for our account.
+    if zone.status != ZoneStatus::Verified || wish.acme_account.is_some() {
         return Ok(Budgets::default());
     }
     let (account, names) = (caller.account, wish.names.names());

@@ -10,6 +10,7 @@ use zonecert_store::issuing::Environment;
 
 use super::key_choice::KeyChoice;
 use super::naming;
+use crate::acme_accounts::AcmeAccountChoice;
 use crate::faults::Faults;
 use crate::openapi::values;
 use crate::problem::{FieldError, Problem};
@@ -51,6 +52,9 @@ pub(super) struct WishBody {
     /// A private key that is there already, which is then kept at renewals. A new one where it is absent.
     #[schema(value_type = Option<values::KeyId>)]
     private_key_id: Option<String>,
+    /// An ACME account of your own, whose CA it is then ordered from, whatever the environment is. One of this service where it is absent.
+    #[schema(value_type = Option<values::AcmeAccountId>)]
+    acme_account_id: Option<String>,
     /// `production` where it is absent.
     #[schema(value_type = Option<values::Environment>)]
     environment: Option<String>,
@@ -73,6 +77,8 @@ pub(super) struct Wish {
     pub(super) key_policy: KeyPolicy,
     /// None where it gets a key of its own.
     pub(super) private_key: Option<KeyChoice>,
+    /// None where it is ordered with ours.
+    pub(super) acme_account: Option<AcmeAccountChoice>,
     /// Algorithm and policy as far as they were given, for a key that is there to be held against.
     pub(super) given_of_key: (Option<KeyAlgorithm>, Option<KeyPolicy>),
     pub(super) environment: Environment,
@@ -109,6 +115,7 @@ impl Wish {
                 key_algorithm: key_algorithm?.unwrap_or_default(),
                 key_policy: key_policy?.unwrap_or_default(),
                 private_key: body.private_key_id.as_deref().map(KeyChoice::parse),
+                acme_account: body.acme_account_id.as_deref().map(AcmeAccountChoice::parse),
                 given_of_key: (key_algorithm?, key_policy?),
                 environment: environment?.unwrap_or(Environment::Production),
                 place_order: body.place_order.unwrap_or(true),
@@ -160,7 +167,7 @@ mod tests {
         let least = json!({"zone_id": ZoneId::new(), "domain": "app.example.test"});
         let nulls = json!({
             "zone_id": ZoneId::new(), "domain": "app.example.test", "sans": null, "wildcard": null, "include_base": null,
-            "auto_renew": null, "name": null, "label": null, "key_algorithm": null, "key_policy": null, "private_key_id": null, "environment": null,
+            "auto_renew": null, "name": null, "label": null, "key_algorithm": null, "key_policy": null, "private_key_id": null, "acme_account_id": null, "environment": null,
             "place_order": null,
         });
         for body in [least, nulls] {

@@ -89,7 +89,8 @@ fn ledger(limits: &str) -> Ledger {
 
 /// Charges an order for these names.
 async fn charge(world: &World, account: AccountId, ca: &Ledger, names: &[String], replaces: bool) -> Result<OrderId, Spent> {
-    charge_as(world, account, ca, &Charge { order: OrderId::new(), names, replaces, renewal: false, overdraws: false, own_account: false }).await
+    charge_as(world, account, ca, &Charge { order: OrderId::new(), names, replaces, renewal: false, overdraws: false, own_account: false })
+        .await
 }
 
 async fn charge_as(world: &World, account: AccountId, ca: &Ledger, charge: &Charge<'_>) -> Result<OrderId, Spent> {
