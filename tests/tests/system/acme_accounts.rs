@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use zonecert_devstack::product::{Product, setting};
 use zonecert_devstack::{PebbleOptions, PebbleServer, StackHandle, shared, wait};
-use zonecert_tests::{Account, PATIENCE, System, uuid};
+use zonecert_tests::{Account, PATIENCE, System, Zone};
 
 const MAC_KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
 
@@ -50,7 +50,7 @@ async fn becomes(account: &Account, id: &str, status: &str) -> Result<Value> {
     .await
 }
 
-async fn request_with(account: &Account, zone: &zonecert_tests::Zone, label: &str, own: &str) -> Result<String> {
+async fn request_with(account: &Account, zone: &Zone, label: &str, own: &str) -> Result<String> {
     let wish = json!({ "zone_id": zone.id, "domain": format!("{label}.{}", zone.name), "acme_account_id": own });
     let certificate = account.client.post("/certificates", &wish).await?.expect(202)?;
     Ok(certificate["id"].as_str().context("id")?.to_owned())
@@ -104,10 +104,10 @@ async fn certificates_are_ordered_renewed_and_revoked_with_ones_own_account_whic
     })
     .await?;
     ensure!(account.client.get(&format!("/acme-accounts/{own}")).await?.status == StatusCode::NOT_FOUND);
-    let id = uuid(&own)?;
+    let id = own.trim_start_matches("acme_");
     wait::until("the CA was told", PATIENCE, async || {
         let over = "SELECT own.status = 'deactivated' AND own.last_error IS NULL AND sealed_credentials IS NULL
-            FROM own_acme_accounts AS own JOIN acme_accounts USING (id) WHERE id = $1";
+            FROM own_acme_accounts AS own JOIN acme_accounts USING (id) WHERE replace(id::text, '-', '') = $1";
         Ok(database.query_one(over, &[&id]).await?.get::<_, bool>(0).then_some(()))
     })
     .await
