@@ -20,6 +20,7 @@ use super::view::AcmeAccountView;
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
+use crate::auth::password::Secret;
 use crate::faults::Faults;
 use crate::problem::{FieldError, Problem};
 use crate::request::Body;
@@ -61,8 +62,8 @@ struct ExternalAccountBody {
     #[schema(min_length = 1, max_length = 200, example = "kid-1")]
     kid: String,
     /// Its MAC key, in base64url. It is kept sealed until the account is registered, and never shown.
-    #[schema(min_length = 1, max_length = 500, example = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W")]
-    hmac_key: Zeroizing<String>,
+    #[schema(value_type = String, write_only, min_length = 1, max_length = 500, example = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W")]
+    hmac_key: Secret,
 }
 
 struct Wish {
@@ -103,8 +104,9 @@ fn directory_url(given: Option<&str>, settings: &ApiSettings) -> Result<String, 
 
 fn external_account(given: &ExternalAccountBody) -> Result<(String, Zeroizing<Vec<u8>>), FieldError> {
     let kid = text::line("/eab/kid", &given.kid, MAX_KID_CHARACTERS)?;
-    let key = given.hmac_key.trim().trim_end_matches('=');
-    let decoded = URL_SAFE_NO_PAD.decode(key).ok().filter(|key| !key.is_empty() && given.hmac_key.len() <= MAX_HMAC_KEY_CHARACTERS);
+    let key = given.hmac_key.reveal();
+    let decoded = URL_SAFE_NO_PAD.decode(key.trim().trim_end_matches('=')).ok();
+    let decoded = decoded.filter(|decoded| !decoded.is_empty() && key.len() <= MAX_HMAC_KEY_CHARACTERS);
     let detail = format!("Give the MAC key as the CA shows it, in base64url, of at most {MAX_HMAC_KEY_CHARACTERS} characters");
     let mac_key = decoded.ok_or_else(|| FieldError::new("/eab/hmac_key", "hmac_key_invalid", detail))?;
     Ok((kid, Zeroizing::new(mac_key)))
