@@ -90,13 +90,13 @@ impl CreateBody {
 }
 
 fn directory_url(given: Option<&str>, settings: &ApiSettings) -> Result<String, FieldError> {
-    let mut all = settings.authorities.iter().map(|(_, ledger)| ledger.directory_url.as_str());
+    let all = settings.authorities.iter().map(|(_, ledger)| ledger.directory_url.as_str());
     let found = match given {
         Some(given) => all.clone().find(|url| *url == given),
         None => settings.ledgers(Environment::Production).next().map(|ledger| ledger.directory_url.as_str()),
     };
     let unknown = || {
-        let all: Vec<&str> = all.by_ref().collect();
+        let all: Vec<&str> = all.collect();
         FieldError::new("/directory_url", "directory_unknown", format!("Give one of {}", all.join(", ")))
     };
     found.map(str::to_owned).ok_or_else(unknown)
