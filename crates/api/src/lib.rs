@@ -6,6 +6,7 @@
 
 mod accept;
 mod account;
+mod acme_accounts;
 mod api_keys;
 pub mod app;
 mod audit;

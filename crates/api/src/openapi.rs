@@ -32,11 +32,12 @@ use kind::{COMMON, Common, Kind};
 use problems::Answers;
 
 /// The groups of operations, in the order in which they are shown.
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     ("people", "Signing in, oneself, the people of an account, and the account."),
     ("tokens", "API tokens, for programs."),
     ("zones", "DNS zones and the proof that they are yours."),
     ("certificates", "Certificates, their logs and their files."),
+    ("acme-accounts", "Accounts of your own at a certificate authority, to order certificates with."),
     ("keys", "Private keys, which certificates can share."),
     ("downloads", "Files for programs, by an API key of just these: the download API of LeGo CertHub and Cert Warden."),
     ("webhooks", "Messages to you when something becomes of a certificate."),

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
-use zonecert_domain::id::{AccountId, AuditEntryId, CertificateId, DeliveryId, OrderId};
+use zonecert_domain::id::{AccountId, AcmeAccountId, AuditEntryId, CertificateId, DeliveryId, OrderId};
 use zonecert_domain::zone_name::ZoneName;
 use zonecert_store::certificates::Position;
-use zonecert_store::{audit_log, order_history, version_history, webhook_deliveries, zone_records};
+use zonecert_store::{audit_log, order_history, own_acme_accounts, version_history, webhook_deliveries, zone_records};
 
 use crate::faults::Faults;
 use crate::problem::{FieldError, Problem};
@@ -113,6 +113,16 @@ impl Cursor for order_history::Position {
     }
 }
 
+impl Cursor for own_acme_accounts::Position {
+    fn write(&self) -> String {
+        write_moment_and_id(ACME_ACCOUNTS, self.created_at, self.id.0)
+    }
+
+    fn read_back(text: &str) -> Option<Self> {
+        read_moment_and_id(ACME_ACCOUNTS, text).map(|(created_at, id)| Self { created_at, id: AcmeAccountId(id) })
+    }
+}
+
 impl Cursor for version_history::Position {
     fn write(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.number.to_be_bytes())
@@ -138,6 +148,7 @@ const CERTIFICATES: u8 = b'c';
 const AUDIT: u8 = b'a';
 const ORDERS: u8 = b'o';
 const DELIVERIES: u8 = b'd';
+const ACME_ACCOUNTS: u8 = b'm';
 
 fn write_moment_and_id(list: u8, at: DateTime<Utc>, id: Uuid) -> String {
     let mut bytes = vec![list];

@@ -6,8 +6,8 @@ use actix_web::web::{self, ServiceConfig};
 
 use crate::route::Route;
 use crate::{
-    account, api_keys, audit, certificates, downloads, health, keys, limits, live, openapi, operators, people, plans, reference, tokens,
-    webhooks, zones,
+    account, acme_accounts, api_keys, audit, certificates, downloads, health, keys, limits, live, openapi, operators, people, plans,
+    reference, tokens, webhooks, zones,
 };
 
 /// Every route, in the order in which they are described.
@@ -18,6 +18,7 @@ pub fn all() -> Vec<Route> {
         tokens::routes(),
         zones::routes(),
         certificates::routes(),
+        acme_accounts::routes(),
         keys::routes(),
         api_keys::routes(),
         downloads::routes(),

@@ -86,6 +86,8 @@ identifiers! {
     RecordSetId = "rrset";
     /// A certificate: stable while its versions come and go (requirements X5).
     CertificateId = "cert";
+    /// An ACME account that a customer has at a CA themselves.
+    AcmeAccountId = "acme";
     /// One wish for a new version, with its retries.
     IssuanceId = "iss";
     /// One ACME order.

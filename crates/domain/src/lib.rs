@@ -3,6 +3,7 @@
 //! Everything here is pure. There is no I/O, no async and no clock: a function that depends on time is given the time. What the
 //! API accepts, what the worker does next and when a certificate renews is decided here and nowhere else.
 
+pub mod acme_account;
 pub mod ca_limits;
 pub mod certificate;
 pub mod csr_subject;

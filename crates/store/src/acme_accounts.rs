@@ -1,4 +1,5 @@
-//! Our accounts at certificate authorities (RFC 8555 §7.1.2): one that is in use for each directory.
+//! Accounts at certificate authorities (RFC 8555 §7.1.2): ours, one that is in use for each directory, and what signs for those that customers have themselves
+//! ([`crate::own_acme_accounts`]), under the same identifiers.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -6,8 +7,10 @@ use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zeroize::Zeroizing;
+use zonecert_domain::id::AcmeAccountId;
 use zonecert_pki::seal::{Binding, KeyOwner, MasterKeys};
 
+use crate::error::changed_one;
 use crate::platform_data_keys::{self, get_or_create_platform_data_key};
 use crate::schema::{acme_accounts, platform_data_keys as data_keys};
 use crate::statement::{PreparedDsl as _, sql_query};
@@ -31,22 +34,104 @@ pub async fn find_acme_account(
     masters: &MasterKeys,
     directory_url: &str,
 ) -> Result<Option<AcmeAccount>, StoreError> {
-    type Found = ((Uuid, String, Vec<u8>, Option<DateTime<Utc>>), platform_data_keys::Row);
+    let ours = acme_accounts::directory_url.eq(directory_url).and(acme_accounts::lost_at.is_null()).and(acme_accounts::is_own.eq(false));
+    open(masters, stored().filter(ours).first::<Stored>(conn).await.optional()?)
+}
 
-    // Both in one statement: between two of them it may be sealed anew, and the data key destroyed.
-    let row = acme_accounts::table
-        .inner_join(data_keys::table.on(data_keys::id.eq(acme_accounts::data_key_id)))
-        .filter(acme_accounts::directory_url.eq(directory_url).and(acme_accounts::lost_at.is_null()))
-        .select((
-            (acme_accounts::id, acme_accounts::account_url, acme_accounts::sealed_credentials, acme_accounts::key_changed_at),
-            (data_keys::id, data_keys::master_key_id, data_keys::wrapped),
+/// What signs for a customer's own account, which the CA knows; none where it does not, or does not any more.
+pub async fn find_own_acme_account(
+    conn: &mut Connection,
+    masters: &MasterKeys,
+    id: AcmeAccountId,
+) -> Result<Option<AcmeAccount>, StoreError> {
+    let own = acme_accounts::id.eq(id.0).and(acme_accounts::lost_at.is_null()).and(acme_accounts::is_own.eq(true));
+    open(masters, stored().filter(own.and(acme_accounts::account_url.is_not_null())).first::<Stored>(conn).await.optional()?)
+}
+
+/// What is to sign for a customer's own account, whether the CA knows it yet or not.
+pub async fn find_own_credentials(
+    conn: &mut Connection,
+    masters: &MasterKeys,
+    id: AcmeAccountId,
+) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+    let own = acme_accounts::id.eq(id.0).and(acme_accounts::is_own.eq(true));
+    Ok(open(masters, stored().filter(own).first::<Stored>(conn).await.optional()?)?.map(|account| account.credentials))
+}
+
+/// Stores what is to sign for a customer's own account, sealed, before the CA hears of it, and answers what is on record: this, or that of somebody who came first.
+pub async fn insert_own_credentials(
+    conn: &mut Connection,
+    masters: &MasterKeys,
+    id: AcmeAccountId,
+    directory_url: &str,
+    credentials: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let key = get_or_create_platform_data_key(conn, masters).await?;
+    diesel::insert_into(acme_accounts::table)
+        .values((
+            acme_accounts::id.eq(id.0),
+            acme_accounts::is_own.eq(true),
+            acme_accounts::directory_url.eq(directory_url),
+            acme_accounts::data_key_id.eq(key.id()),
+            acme_accounts::sealed_credentials.eq(key.seal(credentials, &binding(id.0))?),
         ))
-        .first::<Found>(conn)
-        .await
-        .optional()?;
-    let Some(((id, account_url, sealed, key_changed_at), data_key)) = row else { return Ok(None) };
-    let key = platform_data_keys::unwrap(masters, data_key)?;
-    Ok(Some(AcmeAccount { id, account_url, credentials: key.open(&sealed, &binding(id))?, key_changed_at }))
+        .on_conflict_do_nothing()
+        .execute(conn)
+        .await?;
+    find_own_credentials(conn, masters, id).await?.ok_or(StoreError::Stale)
+}
+
+/// The CA knows a customer's own account, by this URL.
+pub(crate) async fn record_own_registered(
+    conn: &mut Connection,
+    masters: &MasterKeys,
+    id: AcmeAccountId,
+    account_url: &str,
+    credentials: &[u8],
+) -> Result<(), StoreError> {
+    let key = get_or_create_platform_data_key(conn, masters).await?;
+    let changed =
+        diesel::update(acme_accounts::table.filter(acme_accounts::id.eq(id.0).and(acme_accounts::sealed_credentials.is_not_null())))
+            .set((
+                acme_accounts::account_url.eq(account_url),
+                acme_accounts::data_key_id.eq(key.id()),
+                acme_accounts::sealed_credentials.eq(key.seal(credentials, &binding(id.0))?),
+            ))
+            .prepared()
+            .execute(conn)
+            .await?;
+    changed_one(changed)
+}
+
+/// Destroys what signs for a customer's own account. Orders that were placed with it still name it.
+pub(crate) async fn destroy_own_credentials(conn: &mut Connection, id: AcmeAccountId) -> Result<(), StoreError> {
+    diesel::update(acme_accounts::table.filter(acme_accounts::id.eq(id.0).and(acme_accounts::is_own.eq(true))))
+        .set((
+            acme_accounts::data_key_id.eq(None::<Uuid>),
+            acme_accounts::sealed_credentials.eq(None::<Vec<u8>>),
+            acme_accounts::lost_at.eq(diesel::dsl::now.into_sql::<sql_types::Timestamptz>().nullable()),
+        ))
+        .prepared()
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+type Stored = ((Uuid, Option<String>, Option<Vec<u8>>, Option<DateTime<Utc>>), platform_data_keys::Row);
+
+/// Both in one statement: between two of them it may be sealed anew, and the data key destroyed.
+#[diesel::dsl::auto_type]
+fn stored() -> _ {
+    acme_accounts::table.inner_join(data_keys::table.on(acme_accounts::data_key_id.eq(data_keys::id.nullable()))).select((
+        (acme_accounts::id, acme_accounts::account_url, acme_accounts::sealed_credentials, acme_accounts::key_changed_at),
+        (data_keys::id, data_keys::master_key_id, data_keys::wrapped),
+    ))
+}
+
+fn open(masters: &MasterKeys, stored: Option<Stored>) -> Result<Option<AcmeAccount>, StoreError> {
+    let Some(((id, account_url, Some(sealed), key_changed_at), data_key)) = stored else { return Ok(None) };
+    let credentials = platform_data_keys::unwrap(masters, data_key)?.open(&sealed, &binding(id))?;
+    Ok(Some(AcmeAccount { id, account_url: account_url.unwrap_or_default(), credentials, key_changed_at }))
 }
 
 /// Stores a new account, sealed, and answers the account in use: this one, or that of another process which came first.

@@ -170,9 +170,12 @@ fn wanted<'a>(exact: &'a [String], names: &'a [DnsName], cost: Cost) -> Vec<(Spe
     wanted
 }
 
+fn pauses_of(wanted: &[(Spending<'_>, Option<&str>)]) -> impl Iterator<Item = (&'static str, String)> {
+    wanted.iter().map(|(spending, _)| (spending.kind().as_str(), spending.subject()))
+}
+
 fn pauses(wanted: &[(Spending<'_>, Option<&str>)]) -> Vec<(&'static str, String)> {
-    let limits = wanted.iter().map(|(spending, _)| (spending.kind().as_str(), spending.subject()));
-    limits.chain([(ca_pauses::SERVICE, String::new())]).collect()
+    pauses_of(wanted).chain([(ca_pauses::SERVICE, String::new())]).collect()
 }
 
 /// What is counted against a limit, whose name is told with it, and the limit.
@@ -236,6 +239,8 @@ pub struct Charge<'a> {
     pub renewal: bool,
     /// Whether it goes to the CA even where our count leaves no room for it ([`Spent::is_estimate`]): the CA is to say itself.
     pub overdraws: bool,
+    /// Whether it is placed by a customer's own account: what the CA allows an account is not ours to count, nor are failed validations, which it counts by account too.
+    pub own_account: bool,
 }
 
 /// There is no room for an order.
@@ -263,7 +268,10 @@ fn is_estimate(kind: CaLimitKind) -> bool {
 /// charges at the same CA waits until it is over, so that all together never spend more than there is.
 pub async fn charge(conn: &mut Connection, account: AccountId, ca: &Ledger, charge: &Charge<'_>) -> Result<Option<Spent>, StoreError> {
     let names = DnsName::readable(charge.names);
-    let wanted = wanted(charge.names, &names, Cost { order: !charge.replaces, new_names: !charge.renewal });
+    let mut wanted = wanted(charge.names, &names, Cost { order: !charge.replaces, new_names: !charge.renewal });
+    if charge.own_account {
+        wanted.retain(|(spending, _)| matches!(spending.kind(), CaLimitKind::RegisteredDomain | CaLimitKind::ExactNames));
+    }
     if !charge.replaces && ca.limits != CaLimits::OFF {
         sql_query("SELECT pg_advisory_xact_lock(hashtextextended('ca_budget ' || $1, 0))")
             .bind::<sql_types::Text, _>(&ca.directory_url)
@@ -271,7 +279,9 @@ pub async fn charge(conn: &mut Connection, account: AccountId, ca: &Ledger, char
             .await?;
     }
     let now = database_now(conn).await?;
-    let paused = ca_pauses::find_until(conn, &ca.directory_url, &pauses(&wanted)).await?;
+    // What a CA has said about everything that we do is about our account.
+    let pauses = if charge.own_account { pauses_of(&wanted).collect() } else { pauses(&wanted) };
+    let paused = ca_pauses::find_until(conn, &ca.directory_url, &pauses).await?;
     let mut spent = paused.map(|until| Spent { kind: None, until });
     let mut ahead = None;
     let counted = counted(&wanted, ca, charge.overdraws);

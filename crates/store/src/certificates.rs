@@ -14,7 +14,7 @@ use diesel_async::RunQueryDsl;
 use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::csr_subject::CsrSubject;
 use zonecert_domain::deployment::DeploymentState;
-use zonecert_domain::id::{AccountId, CertificateId, KeyId, VersionId, ZoneId};
+use zonecert_domain::id::{AccountId, AcmeAccountId, CertificateId, KeyId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::{DnsName, NameSet};
 use zonecert_domain::plan::Plan;
@@ -24,7 +24,7 @@ use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 pub(crate) use change::undeleted;
 pub use change::{Change, change_certificate, mark_deleted, record_failure, take_slot};
 pub use list::{Filter, Position, list_certificates};
-pub(crate) use row::{read_revocation, slot_states};
+pub(crate) use row::{acme_account_column, read_revocation, slot_states};
 
 use crate::issuing::Environment;
 use crate::schema::{accounts, certificates};
@@ -93,6 +93,8 @@ pub struct Certificate {
     pub profile: Option<String>,
     /// The private key that it uses, as a resource. None of one that was requested before keys were made with certificates, and was never issued.
     pub private_key: Option<KeyId>,
+    /// The customer's own ACME account that it is ordered with; none where it is ours.
+    pub acme_account: Option<AcmeAccountId>,
     /// Whether its API keys may stand in the URL.
     pub api_key_via_url: bool,
     /// Whether it is to renew by itself; the plan decides whether it does.

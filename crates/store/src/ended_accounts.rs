@@ -13,7 +13,7 @@ use zonecert_domain::id::{AccountId, CertificateId, ZoneId};
 
 use crate::audit_log::{self, Entry};
 use crate::events::{self, NewEvent};
-use crate::schema::{accounts, issuances, revocations, zones as zones_table};
+use crate::schema::{accounts, issuances, own_acme_accounts, revocations, zones as zones_table};
 use crate::statement::{PreparedDsl as _, sql_query};
 use crate::{Connection, StoreError, issuances as issuances_of, zones};
 
@@ -34,6 +34,13 @@ pub enum Ending {
 /// What is left to be ended of an account's people and keys, table by table, in this order. All of them can be repeated.
 const STATEMENTS: [&str; 16] = [
     "DELETE FROM webhooks WHERE account_id = $1",
+    // The CA is told once nothing is left to be done with them. What signs is sealed by the platform, and destroyed then.
+    "UPDATE own_acme_accounts SET name = '', contact = '{}', registered_contact = '{}', eab_kid = NULL, data_key_id = NULL, sealed_eab = NULL,
+         deleted_at = coalesce(deleted_at, now()),
+         work_since = CASE WHEN deleted_at IS NULL THEN now() ELSE work_since END,
+         attempts = CASE WHEN deleted_at IS NULL THEN 0 ELSE attempts END,
+         next_attempt_at = CASE WHEN deleted_at IS NULL THEN greatest(claimed_until, now()) ELSE next_attempt_at END
+     WHERE account_id = $1",
     "UPDATE data_keys SET wrapped = NULL, destroyed_at = now() WHERE account_id = $1 AND destroyed_at IS NULL",
     "UPDATE key_versions SET sealed = NULL, destroyed_at = now() WHERE account_id = $1 AND destroyed_at IS NULL",
     "UPDATE private_keys SET deleted_at = now() WHERE account_id = $1 AND deleted_at IS NULL",
@@ -145,7 +152,12 @@ async fn is_winding(conn: &mut Connection, account: AccountId) -> Result<bool, S
         .count()
         .get_result(conn)
         .await?;
-    Ok(active + to_revoke > 0)
+    let acme_accounts: i64 = own_acme_accounts::table
+        .filter(own_acme_accounts::account_id.eq(account.0).and(own_acme_accounts::next_attempt_at.is_not_null()))
+        .count()
+        .get_result(conn)
+        .await?;
+    Ok(active + to_revoke + acme_accounts > 0)
 }
 
 async fn execute(conn: &mut Connection, account: AccountId, statement: &str) -> Result<(), StoreError> {

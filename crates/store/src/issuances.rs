@@ -289,6 +289,7 @@ fn with_live_order(account: AccountId, id: IssuanceId) -> _ {
                 orders::presented_at,
                 orders::polls,
                 orders::next_poll_at,
+                orders::own_acme_account_id,
             )
                 .nullable(),
         ))

@@ -8,14 +8,14 @@ use serde_json::json;
 use uuid::Uuid;
 use zonecert_domain::certificate::{CertificateFacts, CertificateStatus, LiveIssuance, NewestVersion};
 use zonecert_domain::csr_subject::CsrSubject;
-use zonecert_domain::id::{AccountId, CertificateId, VersionId, ZoneId};
+use zonecert_domain::id::{AccountId, AcmeAccountId, CertificateId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::moment;
 use zonecert_domain::renewal::ZoneStanding;
 
 use crate::accounts::{self, Account};
 use crate::certificates::request_fields::{self, RequestFieldColumns};
-use crate::certificates::{KeyPolicy, slot_states, undeleted};
+use crate::certificates::{KeyPolicy, acme_account_column, slot_states, undeleted};
 use crate::events::{self, Level, NewEvent};
 use crate::issuances::database_now;
 use crate::renewal_schedule::reschedule_certificate;
@@ -53,6 +53,8 @@ pub struct Subject {
     pub csr_subject: CsrSubject,
     /// The CA's profile, if one is wished.
     pub profile: Option<String>,
+    /// The customer's own ACME account that it is ordered with; none where it is ours.
+    pub own_acme_account: Option<AcmeAccountId>,
     /// Whether renewal by itself is wished.
     pub auto_renew: bool,
     /// Whether the certificate was deleted.
@@ -89,9 +91,9 @@ impl Environment {
 /// What an issuance of this certificate is asked for, now.
 pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<Subject, StoreError> {
     type ZoneRow = (Uuid, String, String, String, Option<DateTime<Utc>>);
-    type Row = (String, String, String, RequestFieldColumns, bool, Option<DateTime<Utc>>, ZoneRow);
+    type Row = (String, String, String, RequestFieldColumns, Option<Uuid>, bool, Option<DateTime<Utc>>, ZoneRow);
 
-    let (environment, key_algorithm, key_policy, request_fields, auto_renew, deleted_at, zone) = certificates::table
+    let (environment, key_algorithm, key_policy, request_fields, own_acme_account, auto_renew, deleted_at, zone) = certificates::table
         .inner_join(zones::table.on(zones::account_id.eq(certificates::account_id).and(zones::id.nullable().eq(certificates::zone_id))))
         .filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0)))
         .select((
@@ -99,6 +101,7 @@ pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate:
             certificates::key_algorithm,
             certificates::key_policy,
             request_fields::columns(),
+            acme_account_column(),
             certificates::auto_renew,
             certificates::deleted_at,
             (zones::id, zones::name, zones::mode, zones::status, zones::deleted_at),
@@ -127,6 +130,7 @@ pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate:
         key_policy: KeyPolicy::parse(&key_policy).ok_or_else(|| StoreError::corrupt("certificates.key_policy", key_policy))?,
         csr_subject: csr_subject.unwrap_or_default(),
         profile,
+        own_acme_account: own_acme_account.map(AcmeAccountId),
         auto_renew,
         deleted: deleted_at.is_some(),
     })

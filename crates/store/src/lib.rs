@@ -39,6 +39,7 @@ pub mod master_keys;
 pub mod migrate;
 pub mod order_history;
 pub mod orders;
+pub mod own_acme_accounts;
 pub mod pfx_files;
 pub mod plan_changes;
 pub mod platform_data_keys;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
-use zonecert_domain::id::{AccountId, CertificateId, IssuanceId, KeyId, KeyVersionId, OrderId, VersionId};
+use zonecert_domain::id::{AccountId, AcmeAccountId, CertificateId, IssuanceId, KeyId, KeyVersionId, OrderId, VersionId};
 use zonecert_domain::issuance::IssuanceReason;
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::order::OrderStatus;
@@ -46,6 +46,8 @@ pub struct RecordedOrder {
     pub directory_url: String,
     /// The CA's profile that was asked for, if one was.
     pub profile: Option<String>,
+    /// The customer's own account there; none where it is ours.
+    pub acme_account: Option<AcmeAccountId>,
     /// The CA's URL of it, once it is known.
     pub url: Option<String>,
     /// The key of its request, once there is one.
@@ -130,6 +132,7 @@ struct Row {
     names: Vec<String>,
     directory_url: String,
     profile: Option<String>,
+    own_acme_account_id: Option<Uuid>,
     url: Option<String>,
     key: Option<(Uuid, Uuid)>,
     csr: Option<Vec<u8>>,
@@ -155,6 +158,7 @@ fn query(account: AccountId, certificate: CertificateId) -> _ {
             orders::names,
             orders::directory_url,
             orders::profile,
+            orders::own_acme_account_id,
             orders::url,
             (key_versions::private_key_id, key_versions::id).nullable(),
             orders::csr,
@@ -203,6 +207,7 @@ impl Row {
             names: self.names,
             directory_url: self.directory_url,
             profile: self.profile,
+            acme_account: self.own_acme_account_id.map(AcmeAccountId),
             url: self.url,
             key: self.key.map(|(id, version)| OrderKey { id: KeyId(id), version: KeyVersionId(version), algorithm }),
             version: self.version_id.map(VersionId),

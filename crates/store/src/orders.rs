@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
-use zonecert_domain::id::{AccountId, AuthorizationId, CertificateId, IssuanceId, KeyVersionId, OrderId};
+use zonecert_domain::id::{AccountId, AcmeAccountId, AuthorizationId, CertificateId, IssuanceId, KeyVersionId, OrderId};
 use zonecert_domain::order::{OrderEvent, OrderProgress, OrderStatus};
 
 use crate::error::changed_one;
@@ -22,6 +22,8 @@ pub struct Order {
     pub status: OrderStatus,
     /// The CA's directory.
     pub directory_url: String,
+    /// The customer's own account there; none where it is ours.
+    pub own_acme_account: Option<AcmeAccountId>,
     /// The CA's URL of it, once it is known.
     pub url: Option<String>,
     /// The names that are asked for, the domain first.
@@ -107,6 +109,8 @@ pub struct NewOrder<'a> {
     pub certificate: CertificateId,
     /// The CA's directory.
     pub directory_url: &'a str,
+    /// The customer's own account there; none where it is ours.
+    pub own_acme_account: Option<AcmeAccountId>,
     /// The names, the domain first.
     pub names: &'a [String],
     /// The certificate that it replaces (RFC 9773 §5), by its identifier there.
@@ -125,6 +129,7 @@ pub async fn insert_order(conn: &mut Connection, account: AccountId, new: &NewOr
             orders::issuance_id.eq(new.issuance.0),
             orders::certificate_id.eq(new.certificate.0),
             orders::directory_url.eq(new.directory_url),
+            orders::own_acme_account_id.eq(new.own_acme_account.map(|id| id.0)),
             orders::names.eq(new.names),
             orders::replaces.eq(new.replaces),
             orders::profile.eq(new.profile),
@@ -156,6 +161,7 @@ pub(crate) struct OrderRow {
     presented_at: Option<DateTime<Utc>>,
     polls: i32,
     next_poll_at: Option<DateTime<Utc>>,
+    own_acme_account_id: Option<Uuid>,
 }
 
 impl OrderRow {
@@ -211,6 +217,7 @@ impl Order {
             id: OrderId(row.id),
             status: OrderStatus::parse(&row.status).ok_or_else(|| StoreError::corrupt("orders.status", row.status))?,
             directory_url: row.directory_url,
+            own_acme_account: row.own_acme_account_id.map(AcmeAccountId),
             url: row.url,
             names: row.names,
             replaces: row.replaces,
@@ -231,7 +238,7 @@ impl Order {
 pub struct OrderChange {
     /// The CA's URL of it.
     pub url: Option<String>,
-    /// Our account at the CA.
+    /// The account at the CA.
     pub acme_account_id: Option<Uuid>,
     /// The key of its request.
     pub key_version_id: Option<Uuid>,

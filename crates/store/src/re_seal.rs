@@ -21,7 +21,8 @@ use crate::master_keys::step_down;
 use crate::schema::data_keys as data_keys_table;
 use crate::statement::sql_query;
 use crate::{
-    Connection, Store, StoreError, acme_accounts, data_keys, key_stock, mails, pfx_files, platform_data_keys, private_keys, webhooks,
+    Connection, Store, StoreError, acme_accounts, data_keys, key_stock, mails, own_acme_accounts, pfx_files, platform_data_keys,
+    private_keys, webhooks,
 };
 
 /// Secrets that are sealed anew in one transaction.
@@ -38,7 +39,7 @@ struct Place {
 }
 
 /// Every column that refers to `data_keys`, by its table; a test compares.
-const OF_ACCOUNTS: [Place; 4] = [
+const OF_ACCOUNTS: [Place; 5] = [
     Place {
         table: "key_versions",
         column: "sealed",
@@ -50,6 +51,12 @@ const OF_ACCOUNTS: [Place; 4] = [
         column: "sealed",
         data_key: "data_key_id",
         binding: |owner, row| Some(mails::binding(account(owner)?, MailId(row))),
+    },
+    Place {
+        table: "own_acme_accounts",
+        column: "sealed_eab",
+        data_key: "data_key_id",
+        binding: |owner, row| Some(own_acme_accounts::eab_binding(account(owner)?, row)),
     },
     Place {
         table: "pfx_files",

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::json;
 use uuid::Uuid;
-use zonecert_domain::id::{AccountId, CertificateId, VersionId};
+use zonecert_domain::id::{AccountId, AcmeAccountId, CertificateId, VersionId};
 use zonecert_domain::moment;
 use zonecert_domain::renewal::{AriWindow, renewal_moment};
 use zonecert_domain::renewal_info::is_notable_move;
@@ -34,6 +34,8 @@ pub struct VersionInUse {
     pub chain_pem: String,
     /// The directory of the CA that has issued it.
     pub directory_url: String,
+    /// The customer's own account there that it was ordered with; none where it was ours.
+    pub own_acme_account: Option<AcmeAccountId>,
     /// Its first moment.
     pub not_before: DateTime<Utc>,
     /// Its last moment.
@@ -50,7 +52,7 @@ pub async fn find_version_in_use(
     account: AccountId,
     certificate: CertificateId,
 ) -> Result<Option<VersionInUse>, StoreError> {
-    type Row = (Uuid, String, String, DateTime<Utc>, DateTime<Utc>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, i32);
+    type Row = (Uuid, String, (String, Option<Uuid>), DateTime<Utc>, DateTime<Utc>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, i32);
 
     let now = database_now(conn).await?;
     let row = certificates::table
@@ -61,7 +63,7 @@ pub async fn find_version_in_use(
         .select((
             versions::id,
             versions::chain_pem,
-            orders::directory_url,
+            (orders::directory_url, orders::own_acme_account_id),
             versions::not_before,
             versions::not_after,
             certificates::renewal_info_start,
@@ -71,10 +73,11 @@ pub async fn find_version_in_use(
         .first::<Row>(conn)
         .await
         .optional()?;
-    Ok(row.map(|(id, chain_pem, directory_url, not_before, not_after, start, end, failures)| VersionInUse {
+    Ok(row.map(|(id, chain_pem, (directory_url, own_acme_account), not_before, not_after, start, end, failures)| VersionInUse {
         id: VersionId(id),
         chain_pem,
         directory_url,
+        own_acme_account: own_acme_account.map(AcmeAccountId),
         not_before,
         not_after,
         window: start.zip(end).map(|(start, end)| AriWindow { start, end }),

@@ -13,7 +13,7 @@ use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use serde_json::json;
 use uuid::Uuid;
-use zonecert_domain::id::{AccountId, CertificateId, KeyVersionId, OrderId, RevocationId, VersionId};
+use zonecert_domain::id::{AccountId, AcmeAccountId, CertificateId, KeyVersionId, OrderId, RevocationId, VersionId};
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 use zonecert_pki::chain::CertificateChain;
 
@@ -234,8 +234,10 @@ pub struct Claim {
     pub order: OrderId,
     /// The CA's directory.
     pub directory_url: String,
-    /// Our account there that placed the order.
+    /// The account there that placed the order.
     pub acme_account_id: Option<Uuid>,
+    /// The same, where it is the customer's own.
+    pub own_acme_account: Option<AcmeAccountId>,
     /// The material of the certificate's key, which may have been destroyed.
     pub key_version: Option<KeyVersionId>,
     /// The certificate in DER.
@@ -259,7 +261,7 @@ pub async fn claim(conn: &mut Connection, account: AccountId, id: RevocationId, 
         #[diesel(sql_type = sql_types::Timestamptz)]
         now: DateTime<Utc>,
     }
-    type Row = (Uuid, Option<Uuid>, Uuid, Vec<u8>, DateTime<Utc>, i32, String, Option<Uuid>, Option<Uuid>);
+    type Row = (Uuid, Option<Uuid>, Uuid, Vec<u8>, DateTime<Utc>, i32, String, (Option<Uuid>, Option<Uuid>), Option<Uuid>);
 
     let claimed = sql_query(
         "UPDATE revocations SET attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $2)
@@ -271,7 +273,7 @@ pub async fn claim(conn: &mut Connection, account: AccountId, id: RevocationId, 
     .await
     .optional()?;
     let Some(claimed) = claimed else { return Ok(None) };
-    let (certificate, version, order, leaf_der, not_after, reason, directory_url, acme_account_id, key_version) = revocations::table
+    let (certificate, version, order, leaf_der, not_after, reason, directory_url, acme_account, key_version) = revocations::table
         .inner_join(orders::table.on(orders::account_id.eq(revocations::account_id).and(orders::id.eq(revocations::order_id))))
         .filter(revocations::account_id.eq(account.0).and(revocations::id.eq(id.0)))
         .select((
@@ -282,7 +284,7 @@ pub async fn claim(conn: &mut Connection, account: AccountId, id: RevocationId, 
             revocations::not_after,
             revocations::reason,
             orders::directory_url,
-            orders::acme_account_id,
+            (orders::acme_account_id, orders::own_acme_account_id),
             orders::key_version_id,
         ))
         .first::<Row>(conn)
@@ -293,7 +295,8 @@ pub async fn claim(conn: &mut Connection, account: AccountId, id: RevocationId, 
         version: version.map(VersionId),
         order: OrderId(order),
         directory_url,
-        acme_account_id,
+        acme_account_id: acme_account.0,
+        own_acme_account: acme_account.1.map(AcmeAccountId),
         key_version: key_version.map(KeyVersionId),
         leaf_der,
         not_after,

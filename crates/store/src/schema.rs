@@ -21,14 +21,15 @@ diesel::table! {
     acme_accounts (id) {
         id -> Uuid,
         directory_url -> Text,
-        account_url -> Text,
-        data_key_id -> Uuid,
-        sealed_credentials -> Bytea,
+        account_url -> Nullable<Text>,
+        data_key_id -> Nullable<Uuid>,
+        sealed_credentials -> Nullable<Bytea>,
         created_at -> Timestamptz,
         lost_at -> Nullable<Timestamptz>,
         next_data_key_id -> Nullable<Uuid>,
         sealed_next_credentials -> Nullable<Bytea>,
         key_changed_at -> Nullable<Timestamptz>,
+        is_own -> Bool,
     }
 }
 
@@ -362,6 +363,29 @@ diesel::table! {
         finished_at -> Nullable<Timestamptz>,
         replaces -> Nullable<Text>,
         profile -> Nullable<Text>,
+        own_acme_account_id -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    own_acme_accounts (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        name -> Text,
+        contact -> Array<Text>,
+        registered_contact -> Nullable<Array<Text>>,
+        directory_url -> Text,
+        eab_kid -> Nullable<Text>,
+        data_key_id -> Nullable<Uuid>,
+        sealed_eab -> Nullable<Bytea>,
+        status -> Text,
+        last_error -> Nullable<Jsonb>,
+        work_since -> Nullable<Timestamptz>,
+        attempts -> Int4,
+        next_attempt_at -> Nullable<Timestamptz>,
+        claimed_until -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -623,6 +647,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     key_versions,
     mails,
     orders,
+    own_acme_accounts,
     pfx_files,
     platform_data_keys,
     private_keys,

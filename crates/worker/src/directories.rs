@@ -1,16 +1,23 @@
 //! Which CA an order goes to.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use zonecert_domain::failure::{Failure, FailureCode};
+use zonecert_domain::id::{AccountId, AcmeAccountId};
 use zonecert_domain::zone_name::ZoneName;
 use zonecert_store::ca_budget::Ledger;
 use zonecert_store::issuing::Environment;
 
 use crate::acme::AcmeDirectory;
 
+/// So many accounts of customers are kept open; beyond that all are opened anew at their next use.
+const MOST_OPEN: usize = 1000;
+
 /// A CA that orders may go to.
 pub struct Authority {
     /// How it is talked to, and our account there.
-    pub directory: AcmeDirectory,
+    pub directory: Arc<AcmeDirectory>,
     /// What it allows.
     pub ledger: Ledger,
     /// The names by which CAA records allow it (RFC 8659 §4.2).
@@ -24,6 +31,7 @@ pub struct Directories {
     pub production: Vec<Authority>,
     /// For trying things out.
     pub staging: Vec<Authority>,
+    own: Mutex<HashMap<AcmeAccountId, Arc<AcmeDirectory>>>,
 }
 
 impl Directories {
@@ -59,8 +67,19 @@ impl Directories {
     }
 
     /// The directory at which an order was placed: it is finished there, and so is all that follows from it.
-    pub(crate) fn by_url(&self, url: &str) -> Result<&AcmeDirectory, Failure> {
+    pub(crate) fn by_url(&self, url: &str) -> Result<&Arc<AcmeDirectory>, Failure> {
         self.authority(url).map(|authority| &authority.directory)
+    }
+
+    /// The same, with the customer's own account there, where one was used.
+    pub(crate) fn of(&self, url: &str, account: AccountId, own: Option<AcmeAccountId>) -> Result<Arc<AcmeDirectory>, Failure> {
+        let ours = self.by_url(url)?;
+        let Some(id) = own else { return Ok(Arc::clone(ours)) };
+        let mut open = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() >= MOST_OPEN && !open.contains_key(&id) {
+            open.clear();
+        }
+        Ok(Arc::clone(open.entry(id).or_insert_with(|| Arc::new(ours.for_own(account, id)))))
     }
 
     /// Whether orders may go elsewhere than to this directory.

@@ -12,6 +12,7 @@ pub mod issue;
 pub mod key_stock;
 pub mod mail;
 pub mod metrics;
+mod own_acme_accounts;
 mod presence;
 mod profiles;
 pub mod queue;

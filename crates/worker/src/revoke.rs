@@ -76,10 +76,14 @@ impl Attempt<'_> {
     /// By the account that ordered it; where the CA has lost that, or does not take the revocation from it, by the certificate's own key.
     async fn ask(&self, reason: RevocationReason) -> Result<(), Failure> {
         let leaf_der = &self.claim.leaf_der;
-        let directory = self.worker.directories.by_url(&self.claim.directory_url);
+        let directory = self.worker.directories.of(&self.claim.directory_url, self.account, self.claim.own_acme_account);
         let directory = directory.map_err(|failure| Failure::new(FailureCode::RevocationRefused, failure.detail()))?;
-        let ordered_by = directory.account().await?.id;
-        let refusal = if self.claim.acme_account_id == Some(ordered_by) {
+        let account = match directory.account().await {
+            // A customer's own that is there no more: the certificate's key is.
+            Err(failure) if failure.code == FailureCode::AcmeAccountNotValid => None,
+            account => Some(account?.id),
+        };
+        let refusal = if account.is_some() && self.claim.acme_account_id == account {
             match directory.revoke(leaf_der, reason).await {
                 Err(failure) if is_about_the_account(&failure) => Some(failure),
                 answered => return answered,
@@ -186,7 +190,7 @@ impl Attempt<'_> {
 
 /// Whether another signature may be taken where that of our account was not.
 fn is_about_the_account(failure: &Failure) -> bool {
-    matches!(failure.code, FailureCode::RevocationRefused | FailureCode::AcmeAccountDoesNotExist)
+    matches!(failure.code, FailureCode::RevocationRefused | FailureCode::AcmeAccountDoesNotExist | FailureCode::AcmeAccountNotValid)
 }
 
 fn log(failure: &Failure, what: &str) {

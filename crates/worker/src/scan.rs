@@ -12,7 +12,7 @@ use zonecert_store::{StoreError, issuances, queue_jobs};
 
 use crate::queue::SCAN;
 use crate::worker::Worker;
-use crate::{expiry, expiry_notices, renewal_info, renewals};
+use crate::{expiry, expiry_notices, own_acme_accounts, renewal_info, renewals};
 
 /// Certificates that are claimed at a time.
 pub(crate) const BATCH: i32 = 100;
@@ -35,11 +35,13 @@ pub enum Scan {
     Expiry,
     /// Certificates of which it is to be told that they end.
     ExpiryNotices,
+    /// ACME accounts of customers about which a CA is to be asked for something.
+    AcmeAccounts,
 }
 
 impl Scan {
     /// Every scan.
-    pub const ALL: [Self; 4] = [Self::Renewals, Self::RenewalInfo, Self::Expiry, Self::ExpiryNotices];
+    pub const ALL: [Self; 5] = [Self::Renewals, Self::RenewalInfo, Self::Expiry, Self::ExpiryNotices, Self::AcmeAccounts];
 
     /// The name in logs and in the key of its job.
     pub const fn as_str(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Scan {
             Self::RenewalInfo => "renewal-info-scan",
             Self::Expiry => "expiry-scan",
             Self::ExpiryNotices => "expiry-notice-scan",
+            Self::AcmeAccounts => "acme-account-scan",
         }
     }
 }
@@ -110,6 +113,7 @@ pub async fn look(worker: &Worker, scan: Scan) -> Result<(), StoreError> {
         Scan::RenewalInfo => renewal_info::look(worker).await,
         Scan::Expiry => expiry::look(worker).await,
         Scan::ExpiryNotices => expiry_notices::look(worker).await,
+        Scan::AcmeAccounts => own_acme_accounts::look(worker).await,
     }
 }
 
@@ -118,6 +122,12 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+
+    #[test]
+    fn the_job_that_is_sent_for_an_acme_account_is_one_of_the_scans() {
+        use zonecert_store::own_acme_accounts::{QUEUE, SCAN as WANTED};
+        assert_eq!((QUEUE, json!({ "scan": WANTED })), (SCAN, json!(ScanJob { scan: Scan::AcmeAccounts })));
+    }
 
     #[test]
     fn a_tick_has_one_number_from_its_beginning_to_the_next() {

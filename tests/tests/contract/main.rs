@@ -1,6 +1,7 @@
 //! The API answers as `openapi.yaml` says: every operation is called, every answer is held to the description, and every status that is described has
 //! been seen. What follows from the kind of a route is in `every_route`; what is a route's own, in a scenario.
 
+mod acme_accounts;
 mod certificates;
 mod described;
 mod document;
@@ -71,6 +72,7 @@ async fn every_answer_is_as_described_and_every_described_status_is_answered() -
     open_routes(api).await;
     people::scenario(&world).await?;
     tokens::scenario(&world).await;
+    acme_accounts::scenario(&world).await?;
     webhooks::scenario(&world).await;
     zones::scenario(&world).await?;
     certificates::scenario(&world).await?;

@@ -40,6 +40,15 @@ impl Things {
         let api_key = api.expect(201, Request::post(api_keys).by(owner)).await;
         let report = Request::put(format!("/api/v1/certificates/{certificate}/deployments/{TARGET}")).by(owner);
         api.expect(200, report.json(json!({"served_sha256": issued["current_version"]["fingerprint_sha256"]}))).await;
+        let own = json!({"name": "thing", "terms_of_service_agreed": true});
+        let own = api.expect(201, Request::post("/api/v1/acme-accounts").by(owner).json(own)).await;
+        // Nothing more comes of it.
+        let registered = format!("/api/v1/acme-accounts/{}", text(&own["id"]));
+        let is_valid = async || {
+            let shown = api.expect(200, Request::get(&registered).by(owner)).await;
+            Ok((shown["status"] == "valid").then_some(()))
+        };
+        zonecert_devstack::wait::until("it is registered", zonecert_tests::PATIENCE, is_valid).await.unwrap();
         let webhook = json!({"url": "https://hooks.customer.test/"});
         let webhook = api.expect(201, Request::post("/api/v1/webhooks").by(owner).json(webhook)).await;
         let test = format!("/api/v1/webhooks/{}/test", text(&webhook["id"]));
@@ -51,6 +60,7 @@ impl Things {
         let target = api.expect(201, target.json(json!({"address": "web1.customer.test"}))).await;
         let ids = [
             ("acct", text(&me["account"]["id"])),
+            ("acme", text(&own["id"])),
             ("apikey", text(&api_key["id"])),
             ("cert", certificate),
             ("dlv", text(&delivery["id"])),

@@ -1,6 +1,7 @@
 //! Whole-system tests: the built binary against real PostgreSQL, PowerDNS and Pebble.
 
 mod account_end;
+mod acme_accounts;
 mod admin;
 mod agent;
 mod alerts;

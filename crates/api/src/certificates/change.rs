@@ -13,13 +13,14 @@ use zonecert_domain::scope::Scope;
 use zonecert_store::certificates::{self, Certificate, Change, KeyPolicy};
 use zonecert_store::events::{self, NewEvent};
 use zonecert_store::key_resources::{self, KeyResource};
-use zonecert_store::{Connection, StoreError, accounts, renewal_schedule};
+use zonecert_store::{Connection, StoreError, accounts, own_acme_accounts, renewal_schedule};
 
 use super::csr_subject::CsrSubjectBody;
 use super::key_choice::{self, KeyChoice};
 use super::view::CertificateView;
 use super::wish::{self, name_fault};
 use super::{naming, profiles, taken, zone};
+use crate::acme_accounts::AcmeAccountChoice;
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
@@ -28,7 +29,7 @@ use crate::openapi::values;
 use crate::problem::{FieldError, Problem};
 use crate::request::{Body, Id, given};
 
-/// What is absent stays as it is; `label`, `subject` and `profile` can be `null`, which takes them away.
+/// What is absent stays as it is; `label`, `subject`, `profile` and `acme_account_id` can be `null`, which takes them away.
 #[derive(Debug, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = CertificateChange)]
@@ -54,6 +55,11 @@ pub(super) struct ChangeBody {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = values::KeyId, required = false)]
     private_key_id: Option<String>,
+    /// An ACME account of your own, with which the next version is ordered; null for one of this service.
+    #[expect(clippy::option_option, reason = "absent and null mean different things in a change (RFC 7396)")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<values::AcmeAccountId>)]
+    acme_account_id: Option<Option<String>>,
     /// Whether its API keys may stand in the URL. Addresses are written down in more places than headers are.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = bool, required = false, example = false)]
@@ -114,8 +120,11 @@ struct Wish {
             `wildcard_requires_elite`: Wildcard certificates require Elite plan\n\
             `auto_renew_requires_pro`: Auto-renewal requires Pro or Elite plan"),
         (status = 404, description = "`zone_not_found`: Zone not found or no permission\n\
-            `key_not_found`: Private key not found or no permission"),
-        (status = 409, description = "`certificate_name_taken`: The account has a certificate with the name app already; give another\n\
+            `key_not_found`: Private key not found or no permission\n\
+            `acme_account_not_found`: ACME account not found or no permission"),
+        (status = 409, description = "`acme_account_not_valid`: The ACME account is pending; see GET /api/v1/acme-accounts/acme_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f for why, \
+            and use it once it is valid\n\
+            `certificate_name_taken`: The account has a certificate with the name app already; give another\n\
             `zone_not_verified`: The zone your-domain.com is not verified yet; set its TXT record and \
             POST /api/v1/zones/zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f/verify first"),
     ),
@@ -169,6 +178,14 @@ async fn apply(
             changed.insert("key_policy".to_owned(), json!({"from": KeyPolicy::Rotate.as_str(), "to": KeyPolicy::Keep.as_str()}));
         }
     }
+    let acme_account = match body.acme_account_id.as_ref() {
+        Some(Some(text)) => Some(AcmeAccountChoice::parse(text).get(conn, account).await?),
+        Some(None) => None,
+        None => before.acme_account,
+    };
+    if acme_account != before.acme_account {
+        changed.insert("acme_account_id".to_owned(), json!({"from": before.acme_account, "to": acme_account}));
+    }
     if changed.is_empty() {
         return Ok(before);
     }
@@ -176,6 +193,9 @@ async fn apply(
     written.map_err(|error| taken::problem(error, wish.name.as_deref()))?;
     if let Some(key) = &chosen {
         key_choice::take(conn, account, id, key).await?;
+    }
+    if acme_account != before.acme_account {
+        own_acme_accounts::use_for(conn, account, id, acme_account).await?;
     }
     renewal_schedule::reschedule_certificate(conn, account, id).await?;
     record(conn, caller, id, changed).await?;
@@ -267,7 +287,10 @@ fn parse_names(domain: &DnsName, sans: &[String], policy: &NamePolicy) -> Result
 
 async fn record(conn: &mut Connection, caller: &Caller, id: CertificateId, changed: Map<String, Value>) -> Result<(), StoreError> {
     let fields = changed.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let next = if ["sans", "key_algorithm", "private_key_id", "subject", "profile"].iter().any(|&field| changed.contains_key(field)) {
+    let next = if ["sans", "key_algorithm", "private_key_id", "subject", "profile", "acme_account_id"]
+        .iter()
+        .any(|&field| changed.contains_key(field))
+    {
         "; the next version has it"
     } else {
         ""
@@ -288,9 +311,10 @@ mod tests {
     }
 
     #[test]
-    fn only_label_subject_and_profile_can_be_taken_away() {
-        let taken_away = read(json!({"label": null, "subject": null, "profile": null})).unwrap();
+    fn only_what_is_optional_can_be_taken_away() {
+        let taken_away = read(json!({"label": null, "subject": null, "profile": null, "acme_account_id": null})).unwrap();
         assert_eq!((taken_away.label, taken_away.subject, taken_away.profile), (Some(None), Some(None), Some(None)));
+        assert_eq!(taken_away.acme_account_id, Some(None));
         assert_eq!(read(json!({})).unwrap(), ChangeBody::default());
         for field in ["auto_renew", "name", "key_algorithm", "key_policy", "private_key_id", "api_key_via_url", "sans"] {
             let error = read(json!({field: null})).unwrap_err().to_string();

@@ -10,7 +10,7 @@ use zonecert_domain::plan::{self, CreateWish};
 use zonecert_domain::scope::Scope;
 use zonecert_store::certificates::{self, Certificate, NewCertificate, NewName};
 use zonecert_store::events::NewEvent;
-use zonecert_store::{Connection, StoreError, accounts, events, issuances, private_keys};
+use zonecert_store::{Connection, StoreError, accounts, events, issuances, own_acme_accounts, private_keys};
 
 use super::view::CertificateView;
 use super::wish::{Wish, WishBody};
@@ -49,8 +49,10 @@ use crate::request::Body;
             `wildcard_requires_elite`: Wildcard certificates require Elite plan\n\
             `auto_renew_requires_pro`: Auto-renewal requires Pro or Elite plan"),
         (status = 404, description = "`zone_not_found`: Zone not found or no permission\n\
-            `key_not_found`: Private key not found or no permission"),
+            `key_not_found`: Private key not found or no permission\n\
+            `acme_account_not_found`: ACME account not found or no permission"),
         (status = 409, description = "`certificate_exists`: Certificate already exists for domain\n\
+            `acme_account_not_valid`: The ACME account is pending; see GET /api/v1/acme-accounts/acme_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f for why, and use it once it is valid\n\
             `certificate_name_taken`: The account has a certificate with the name app already; give another, or none to have one chosen\n\
             `zone_not_verified`: The zone your-domain.com is not verified yet; set its TXT record and \
             POST /api/v1/zones/zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f/verify first"),
@@ -94,6 +96,10 @@ pub(super) async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) 
     if let Some(key) = &shared {
         key_choice::check(key, wish.given_of_key.0, wish.given_of_key.1)?;
     }
+    let acme_account = match wish.acme_account {
+        Some(choice) => Some(choice.get(conn, account).await?),
+        None => None,
+    };
     let derived = naming::derive(wish.names.primary());
     let new = NewCertificate {
         zone: zone.id,
@@ -112,6 +118,9 @@ pub(super) async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) 
     match &shared {
         Some(key) => key_choice::take(conn, account, id, key).await?,
         None => private_keys::get_or_insert_certificate_key(conn, account, id).await.map(drop)?,
+    }
+    if acme_account.is_some() {
+        own_acme_accounts::use_for(conn, account, id, acme_account).await?;
     }
     // The new one is counted already.
     plan::check_limit(plan, certificates::count_slots(conn, account).await? - 1)?;

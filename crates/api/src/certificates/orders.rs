@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
-use zonecert_domain::id::{CertificateId, IssuanceId, OrderId, VersionId};
+use zonecert_domain::id::{AcmeAccountId, CertificateId, IssuanceId, OrderId, VersionId};
 use zonecert_domain::scope::Scope;
 use zonecert_store::order_history::{self, OrderStep, Position, RecordedOrder};
 use zonecert_store::{Connection, StoreError, certificates};
@@ -48,6 +48,9 @@ struct OrderView<'a> {
     /// The kind of certificate that was asked for; null where it was the CA's own choice.
     #[schema(required, example = json!(null))]
     profile: Option<&'a str>,
+    /// The ACME account of your own that it was placed with; null where it was one of this service.
+    #[schema(value_type = Option<values::AcmeAccountId>, required)]
+    acme_account_id: Option<AcmeAccountId>,
     /// What the CA calls it; null until the CA has accepted it.
     #[schema(required, example = "https://acme-v02.api.letsencrypt.org/acme/order/1/2")]
     url: Option<&'a str>,
@@ -149,6 +152,7 @@ impl<'a> OrderView<'a> {
             names: &order.names,
             directory_url: &order.directory_url,
             profile: order.profile.as_deref(),
+            acme_account_id: order.acme_account,
             url: order.url.as_deref(),
             key,
             version_id: order.version,

@@ -82,7 +82,10 @@ struct BudgetView<'a> {
             `country_invalid`\n\
             `profile_not_offered` at /profile: Give one of shortlived, tlsserver, or leave the profile out\n\
             {names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
-        (status = 404, description = "`zone_not_found`: Zone not found or no permission"),
+        (status = 404, description = "`zone_not_found`: Zone not found or no permission\n\
+            `key_not_found`: Private key not found or no permission\n\
+            `acme_account_not_found`: ACME account not found or no permission"),
+        (status = 409, description = "`acme_account_not_valid`: The ACME account is pending; see GET /api/v1/acme-accounts/acme_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f for why, and use it once it is valid"),
     ),
 )]
 pub(super) async fn preflight(
@@ -134,7 +137,8 @@ async fn read(app: &App, caller: &Caller, wish: &Wish) -> Result<(Zone, Vec<Stri
 ///
 /// Of several CAs those that are asked first and have no room are passed over, as an order passes them over.
 async fn read_budgets(app: &App, caller: &Caller, wish: &Wish, zone: &Zone) -> Result<Budgets, Problem> {
-    if zone.status != ZoneStatus::Verified {
+    // Limits are counted for our account.
+    if zone.status != ZoneStatus::Verified || wish.acme_account.is_some() {
         return Ok(Budgets::default());
     }
     let (account, names) = (caller.account, wish.names.names());

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use zonecert_domain::certificate::CertificateStatus;
-use zonecert_domain::id::{CertificateId, KeyId, VersionId, ZoneId};
+use zonecert_domain::id::{AcmeAccountId, CertificateId, KeyId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::DnsName;
 use zonecert_domain::renewal::RenewalBlock;
@@ -60,6 +60,9 @@ pub(super) struct CertificateView<'a> {
     /// Its private key, as a resource.
     #[schema(value_type = Option<values::KeyId>, required)]
     private_key_id: Option<KeyId>,
+    /// The ACME account of your own that it is ordered with; null where it is one of this service.
+    #[schema(value_type = Option<values::AcmeAccountId>, required)]
+    acme_account_id: Option<AcmeAccountId>,
     /// Whether its API keys may stand in the URL, for clients that can set no header.
     #[schema(example = false)]
     api_key_via_url: bool,
@@ -205,6 +208,7 @@ impl<'a> CertificateView<'a> {
             subject: certificate.csr_subject.as_ref().map(CsrSubjectView::from),
             profile: certificate.profile.as_deref(),
             private_key_id: certificate.private_key,
+            acme_account_id: certificate.acme_account,
             api_key_via_url: certificate.api_key_via_url,
             issued_at: certificate.issued_at,
             expires_at: certificate.expires_at,

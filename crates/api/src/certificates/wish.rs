@@ -12,6 +12,7 @@ use zonecert_store::issuing::Environment;
 use super::csr_subject::CsrSubjectBody;
 use super::key_choice::KeyChoice;
 use super::naming;
+use crate::acme_accounts::AcmeAccountChoice;
 use crate::faults::Faults;
 use crate::openapi::values;
 use crate::problem::{FieldError, Problem};
@@ -58,6 +59,9 @@ pub(super) struct WishBody {
     /// A kind of certificate that a CA offers: one of `GET /certificates/profiles`. The CA's own choice where it is absent.
     #[schema(min_length = 1, max_length = 100, example = "shortlived")]
     profile: Option<String>,
+    /// An ACME account of your own, whose CA it is then ordered from, whatever the environment is. One of this service where it is absent.
+    #[schema(value_type = Option<values::AcmeAccountId>)]
+    acme_account_id: Option<String>,
     /// `production` where it is absent.
     #[schema(value_type = Option<values::Environment>)]
     environment: Option<String>,
@@ -80,6 +84,8 @@ pub(super) struct Wish {
     pub(super) key_policy: KeyPolicy,
     /// None where it gets a key of its own.
     pub(super) private_key: Option<KeyChoice>,
+    /// None where it is ordered with ours.
+    pub(super) acme_account: Option<AcmeAccountChoice>,
     /// Algorithm and policy as far as they were given, for a key that is there to be held against.
     pub(super) given_of_key: (Option<KeyAlgorithm>, Option<KeyPolicy>),
     /// None where it says nothing.
@@ -121,6 +127,7 @@ impl Wish {
                 key_algorithm: key_algorithm?.unwrap_or_default(),
                 key_policy: key_policy?.unwrap_or_default(),
                 private_key: body.private_key_id.as_deref().map(KeyChoice::parse),
+                acme_account: body.acme_account_id.as_deref().map(AcmeAccountChoice::parse),
                 given_of_key: (key_algorithm?, key_policy?),
                 csr_subject,
                 profile: body.profile.clone(),
@@ -174,7 +181,8 @@ mod tests {
         let least = json!({"zone_id": ZoneId::new(), "domain": "app.example.test"});
         let nulls = json!({
             "zone_id": ZoneId::new(), "domain": "app.example.test", "sans": null, "wildcard": null, "include_base": null,
-            "auto_renew": null, "name": null, "label": null, "key_algorithm": null, "key_policy": null, "private_key_id": null, "subject": null, "profile": null, "environment": null,
+            "auto_renew": null, "name": null, "label": null, "key_algorithm": null, "key_policy": null, "private_key_id": null, "subject": null, "profile": null,
+            "acme_account_id": null, "environment": null,
             "place_order": null,
         });
         for body in [least, nulls] {

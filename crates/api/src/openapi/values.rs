@@ -7,7 +7,9 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use zonecert_domain::scope::Scope as DomainScope;
-use zonecert_domain::{ca_limits, certificate, deployment, id, issuance, key, order, plan, records, renewal, revocation, webhook};
+use zonecert_domain::{
+    acme_account, ca_limits, certificate, deployment, id, issuance, key, order, plan, records, renewal, revocation, webhook,
+};
 use zonecert_store::{accounts, certificates, events, issuing, order_history, users, webhook_deliveries, webhooks, zones};
 
 /// The digits of identifiers in examples.
@@ -29,6 +31,7 @@ macro_rules! identifiers {
 
 identifiers!(
     AccountId,
+    AcmeAccountId,
     ApiKeyId,
     AuditEntryId,
     CertificateId,
@@ -64,6 +67,9 @@ macro_rules! words {
 words! {
     /// Whether an account may use the service.
     AccountStatus = accounts::AccountStatus::ALL.map(accounts::AccountStatus::as_str);
+    /// Where an ACME account stands: `pending` while it is being registered, `valid` once the CA has it, `failed` if the CA did not take it, `deactivated` if it takes
+    /// nothing from it any more.
+    AcmeAccountStatus = acme_account::AcmeAccountStatus::ALL.map(acme_account::AcmeAccountStatus::as_str);
     /// What a CA counts.
     CaLimitKind = ca_limits::CaLimitKind::ALL.map(ca_limits::CaLimitKind::as_str);
     /// What becomes of a certificate.

@@ -1,5 +1,6 @@
 //! The API over HTTP, against a real `PostgreSQL` as the role `zonecert_api`, and a real DNS server where proofs are looked up.
 
+mod acme_accounts;
 mod api_keys;
 mod audit;
 mod callers;

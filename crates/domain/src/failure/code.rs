@@ -56,6 +56,9 @@ failure_codes! {
     /// The CA does not accept the certificate request, for a weak or blocked key for instance (RFC 8555 §6.7).
     AcmeBadCsr "acme_bad_csr" = "badCSR": Final, Customer,
         "The CA does not accept this key or combination of names. Choose another key algorithm or other names and request the certificate again.";
+    /// The customer's own ACME account is not there, or is not `valid` any more: nothing can be ordered with it.
+    AcmeAccountNotValid "acme_account_not_valid": Final, Customer,
+        "The certificate's own ACME account cannot be used. Let the certificate use another one, or with `acme_account_id: null` ours, and request it again.";
     /// A nonce was used up; the client has repeated the request often enough (RFC 8555 §6.5).
     AcmeBadNonce "acme_bad_nonce" = "badNonce": Heal, Nobody,
         "Nothing to do: the CA was busy, and the request is repeated by itself.";

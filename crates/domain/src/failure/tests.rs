@@ -48,7 +48,8 @@ const REGISTRY: [(&str, FailureClass, Actor); 34] = [
 ];
 
 /// What goes wrong on our side of ACME.
-const OURS: [(&str, FailureClass, Actor); 28] = [
+const OURS: [(&str, FailureClass, Actor); 29] = [
+    ("acme_account_not_valid", Final, Customer),
     ("acme_unknown_problem", Heal, Operator),
     ("ca_budget_spent", Heal, Nobody),
     ("ca_unreachable", Heal, Nobody),

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Bool, Jsonb, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, Bool, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::deployment::{DeploymentState, Observed};
-use zonecert_domain::id::{CertificateId, KeyId, VersionId, ZoneId};
+use zonecert_domain::id::{AcmeAccountId, CertificateId, KeyId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::DnsName;
 use zonecert_domain::renewal::{AriWindow, RenewalBlock};
@@ -40,6 +40,7 @@ pub(super) struct Row {
     key_policy: String,
     request_fields: RequestFieldColumns,
     private_key: (Option<Uuid>, bool),
+    acme_account: Option<Uuid>,
     auto_renew: bool,
     status: String,
     version: Option<VersionColumns>,
@@ -56,6 +57,11 @@ pub(super) struct Row {
     updated_at: DateTime<Utc>,
     names: Vec<String>,
     deployed: serde_json::Value,
+}
+
+/// `certificates.acme_account_id`, which diesel does not know: a table has 32 columns there.
+pub(crate) fn acme_account_column() -> SqlLiteral<Nullable<SqlUuid>> {
+    sql("certificates.acme_account_id")
 }
 
 /// All certificates of the account that were not deleted.
@@ -75,6 +81,7 @@ pub(super) fn query(account: Uuid) -> _ {
                 'failed', error IS NOT NULL, 'reported_at', reported_at, 'age', extract(epoch FROM now() - reported_at)) ORDER BY target)
         FROM deployments WHERE deployments.account_id = certificates.account_id AND deployments.certificate_id = certificates.id), '[]')");
     let request_fields: (SqlLiteral<Nullable<Jsonb>>, SqlLiteral<Nullable<Text>>) = request_fields::columns();
+    let acme_account: SqlLiteral<Nullable<SqlUuid>> = acme_account_column();
     // Written out: a value that is bound keeps a statement that is planned once from the index of live issuances.
     let is_active: SqlLiteral<Bool> = sql("issuances.status = 'active'");
     certificates::table
@@ -92,6 +99,7 @@ pub(super) fn query(account: Uuid) -> _ {
             certificates::key_policy,
             request_fields,
             (certificates::private_key_id, certificates::api_key_via_url),
+            acme_account,
             certificates::auto_renew,
             certificates::status,
             (
@@ -162,6 +170,7 @@ impl Row {
             profile,
             private_key: self.private_key.0.map(KeyId),
             api_key_via_url: self.private_key.1,
+            acme_account: self.acme_account.map(AcmeAccountId),
             auto_renew: self.auto_renew,
             status: CertificateStatus::parse(&self.status).ok_or_else(|| corrupt("certificates.status", self.status))?,
             deployed: read_deployed(self.deployed, current)?,

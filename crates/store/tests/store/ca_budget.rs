@@ -89,7 +89,8 @@ fn ledger(limits: &str) -> Ledger {
 
 /// Charges an order for these names.
 async fn charge(world: &World, account: AccountId, ca: &Ledger, names: &[String], replaces: bool) -> Result<OrderId, Spent> {
-    charge_as(world, account, ca, &Charge { order: OrderId::new(), names, replaces, renewal: false, overdraws: false }).await
+    charge_as(world, account, ca, &Charge { order: OrderId::new(), names, replaces, renewal: false, overdraws: false, own_account: false })
+        .await
 }
 
 async fn charge_as(world: &World, account: AccountId, ca: &Ledger, charge: &Charge<'_>) -> Result<OrderId, Spent> {
@@ -145,7 +146,7 @@ async fn a_charge_is_kept_or_given_back_by_what_happens() {
     charge(&world, account, &ca, &names, true).await.unwrap();
     assert_eq!(spent().await, (2, 1));
     // What only our count says can be left to the CA; the orders of our own account are counted exactly.
-    let last = Charge { order: OrderId::new(), names: &names, replaces: false, renewal: true, overdraws: true };
+    let last = Charge { order: OrderId::new(), names: &names, replaces: false, renewal: true, overdraws: true, own_account: false };
     let orders = charge_as(&world, account, &ca, &last).await.unwrap_err();
     assert_eq!((orders.kind, orders.is_estimate()), (Some(CaLimitKind::Order), false));
     let ca = ledger("order=off,exact_names=1/604800");
@@ -171,7 +172,7 @@ async fn what_a_ca_has_said_keeps_everybody_from_asking_for_the_same() {
         assert_eq!(charge(&world, account, &ca, &here, false).await.unwrap_err().kind, None);
     }
     // A registered domain is limited for new sets of names: no renewal waits for it.
-    let renewal = Charge { order: OrderId::new(), names: &here, replaces: false, renewal: true, overdraws: false };
+    let renewal = Charge { order: OrderId::new(), names: &here, replaces: false, renewal: true, overdraws: false, own_account: false };
     charge_as(&world, account, &ca, &renewal).await.unwrap();
     pause(ca_pauses::SERVICE, "").await;
     charge(&world, other, &ca, &elsewhere, true).await.unwrap_err();

@@ -47,6 +47,7 @@ async fn left(world: &World, account: AccountId) -> Vec<String> {
         ("certificates", "deleted_at IS NULL"),
         ("zones", "deleted_at IS NULL"),
         ("deployments", "true"),
+        ("own_acme_accounts", "deleted_at IS NULL OR contact <> '{}' OR name <> '' OR sealed_eab IS NOT NULL"),
         ("issuances", "status = 'active' AND cancel_requested_at IS NULL"),
     ] {
         let rows: i64 =

@@ -9,7 +9,7 @@ use crate::outcome::{Outcome, attempt};
 use crate::tables;
 
 /// Function, owner, whether it runs as its owner, and who may call it beside the owner.
-const FUNCTIONS: [(&str, &str, bool, &str); 57] = [
+const FUNCTIONS: [(&str, &str, bool, &str); 58] = [
     ("certificates_announce()", "zonecert_owner", false, ""),
     (
         "enqueue_job(text,jsonb,text,timestamp with time zone,integer)",
@@ -56,6 +56,7 @@ const FUNCTIONS: [(&str, &str, bool, &str); 57] = [
     ("sweep_master_keys()", "zonecert_sweep", true, "zonecert_keys"),
     ("sweep_old_data_keys(timestamp with time zone,uuid,integer)", "zonecert_sweep", true, "zonecert_keys"),
     ("sweep_orders_being_proven(uuid)", "zonecert_sweep", true, ""),
+    ("sweep_own_acme_accounts(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_platform_state(interval)", "zonecert_sweep", true, "zonecert_api zonecert_worker"),
     ("sweep_refresh_tokens(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_revocations(integer)", "zonecert_sweep", true, "zonecert_worker"),
@@ -134,6 +135,7 @@ async fn sweeps_see_every_tenant_as_the_worker_and_fail_as_the_api() {
         "SELECT account_id::text FROM sweep_issuances('0', 10)",
         "SELECT account_id::text FROM sweep_mails('0', 10)",
         "SELECT account_id::text FROM sweep_webhooks('0', 10)",
+        "SELECT account_id::text FROM sweep_own_acme_accounts('1 hour', 10)",
         "SELECT value FROM sweep_challenge_records('shared.test')",
         "SELECT sweep_delete_challenge_records('{}')::text",
         "SELECT sweep_delete_zone_records('shared.test', '{}')::text",

@@ -38,6 +38,11 @@ const GRANTS: [(&str, &str, &str); 40] = [
     ("key_versions", "SELECT INSERT UPDATE(destroyed_at,sealed)", "SELECT INSERT UPDATE"),
     ("mails", "INSERT", "SELECT INSERT UPDATE"),
     ("orders", "SELECT", "SELECT INSERT UPDATE"),
+    (
+        "own_acme_accounts",
+        "INSERT UPDATE SELECT(account_id,attempts,claimed_until,contact,created_at,deleted_at,directory_url,eab_kid,id,last_error,name,next_attempt_at,registered_contact,status,work_since)",
+        "SELECT UPDATE",
+    ),
     ("pfx_files", "SELECT INSERT DELETE", "DELETE SELECT(account_id,key_version_id)"),
     ("platform_data_keys", "", ALL),
     ("private_keys", "SELECT INSERT UPDATE", "SELECT INSERT UPDATE"),
@@ -56,7 +61,7 @@ const GRANTS: [(&str, &str, &str); 40] = [
 ];
 
 /// What the owners of the functions may see and do, who have no log-in.
-const FUNCTION_OWNERS: [(&str, &str, &str); 28] = [
+const FUNCTION_OWNERS: [(&str, &str, &str); 29] = [
     ("zonecert_lookup", "api_keys", "SELECT(account_id,id,key_sha256)"),
     ("zonecert_lookup", "api_tokens", "SELECT(account_id,id,token_sha256)"),
     ("zonecert_lookup", "ca_budget", "SELECT(account_id,at,directory_url,kind,subject)"),
@@ -81,6 +86,11 @@ const FUNCTION_OWNERS: [(&str, &str, &str); 28] = [
     ("zonecert_sweep", "key_stock", "SELECT(algorithm)"),
     ("zonecert_sweep", "mails", "DELETE SELECT(account_id,created_at,id,next_attempt_at)"),
     ("zonecert_sweep", "orders", "SELECT(acme_account_id,finished_at,status)"),
+    (
+        "zonecert_sweep",
+        "own_acme_accounts",
+        "SELECT(account_id,attempts,claimed_until,id,next_attempt_at) UPDATE(attempts,claimed_until,next_attempt_at)",
+    ),
     ("zonecert_sweep", "refresh_tokens", "DELETE SELECT(expires_at,id)"),
     ("zonecert_sweep", "revocations", "SELECT(account_id,id,next_attempt_at,status)"),
     (
@@ -114,7 +124,7 @@ const OPERATOR: [(&str, &str); 10] = [
 ];
 
 /// What the operator's commands step down to that change keys (docs/adr/0022-rotating-keys.md).
-const KEYS: [(&str, &str); 9] = [
+const KEYS: [(&str, &str); 10] = [
     (
         "acme_accounts",
         "SELECT(data_key_id,id,next_data_key_id,sealed_credentials,sealed_next_credentials) UPDATE(data_key_id,next_data_key_id,sealed_credentials,sealed_next_credentials)",
@@ -124,6 +134,7 @@ const KEYS: [(&str, &str); 9] = [
     ("key_stock", "SELECT(data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),
     ("key_versions", "SELECT(account_id,data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),
     ("mails", "SELECT(account_id,data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),
+    ("own_acme_accounts", "SELECT(account_id,data_key_id,id,sealed_eab) UPDATE(data_key_id,sealed_eab)"),
     ("pfx_files", "SELECT(account_id,data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),
     ("platform_data_keys", "SELECT INSERT DELETE UPDATE(master_key_id,wrapped)"),
     ("webhook_secrets", "SELECT(account_id,data_key_id,id,sealed) UPDATE(data_key_id,sealed)"),

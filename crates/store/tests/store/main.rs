@@ -26,6 +26,7 @@ mod mails;
 mod migrations;
 mod orders;
 mod outcome;
+mod own_acme_accounts;
 mod people;
 mod pfx_files;
 mod platform_state;

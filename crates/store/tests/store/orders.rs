@@ -148,7 +148,15 @@ async fn an_order_that_is_over_frees_its_issuance_for_another() {
     let Requested { account, certificate, issuance } = requested;
     let another = async || {
         let names = ["app.example.test".to_owned()];
-        let new = NewOrder { issuance, certificate, directory_url: DIRECTORY, names: &names, replaces: None, profile: None };
+        let new = NewOrder {
+            issuance,
+            certificate,
+            directory_url: DIRECTORY,
+            own_acme_account: None,
+            names: &names,
+            replaces: None,
+            profile: None,
+        };
         world.held(&lease, async |conn| orders::insert_order(conn, account, &new).await).await
     };
     let refused = another().await;

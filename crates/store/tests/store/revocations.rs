@@ -198,7 +198,15 @@ async fn a_certificate_is_revoked_unless_something_is_under_way_for_it() {
             let begun = world.worker.tenant_write(account, async |conn| {
                 let issuance = issuances::insert_issuance(conn, account, certificate, IssuanceReason::ByHand, in_a_day()).await?;
                 if has_order {
-                    let new = NewOrder { issuance, certificate, directory_url: DIRECTORY, names: &[], replaces: None, profile: None };
+                    let new = NewOrder {
+                        issuance,
+                        certificate,
+                        directory_url: DIRECTORY,
+                        own_acme_account: None,
+                        names: &[],
+                        replaces: None,
+                        profile: None,
+                    };
                     zonecert_store::orders::insert_order(conn, account, &new).await?;
                 }
                 Ok::<_, StoreError>(())

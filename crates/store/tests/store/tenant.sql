@@ -20,18 +20,20 @@ INSERT INTO zones (id, account_id, name, status, verification_value, verified_at
 INSERT INTO private_keys (id, account_id, name, algorithm) SELECT pg_temp.id('key ' || kind), pg_temp.me(), kind, 'ecdsa_p256' FROM kinds;
 INSERT INTO key_versions (id, account_id, private_key_id, data_key_id, sealed, public_key_sha256)
     SELECT pg_temp.id('key version ' || kind), pg_temp.me(), pg_temp.id('key used'), pg_temp.id('data key used'), '\x00', pg_temp.bytes('public key') FROM kinds;
-INSERT INTO certificates (id, account_id, zone_id, private_key_id, name, number, domain, key_algorithm, auto_renew)
+INSERT INTO own_acme_accounts (id, account_id, name, contact, directory_url, eab_kid, data_key_id, sealed_eab)
+    SELECT pg_temp.id('acme account ' || kind), pg_temp.me(), kind, '{}', 'https://ca.test', 'kid', pg_temp.id('data key used'), '\x00' FROM kinds;
+INSERT INTO certificates (id, account_id, zone_id, private_key_id, name, number, domain, key_algorithm, auto_renew, acme_account_id)
     SELECT pg_temp.id('certificate ' || kind), pg_temp.me(), pg_temp.id('zone used'), pg_temp.id('key used'), kind, CASE WHEN used THEN 1 ELSE 2 END,
-        kind || '.test', 'ecdsa_p256', true FROM kinds;
+        kind || '.test', 'ecdsa_p256', true, pg_temp.id('acme account used') FROM kinds;
 INSERT INTO certificate_names (account_id, certificate_id, position, name, reversed_name)
     VALUES (pg_temp.me(), pg_temp.id('certificate used'), 0, 'used.test', 'test.used');
 INSERT INTO certificate_entries (account_id, configuration, entry_id, certificate_id) VALUES (pg_temp.me(), 'prod', 'one', pg_temp.id('certificate used'));
 INSERT INTO issuances (id, account_id, certificate_id, reason, status, give_up_at, next_wake_at, finished_at)
     SELECT pg_temp.id('issuance ' || kind), pg_temp.me(), pg_temp.id('certificate used'), 'first', CASE WHEN used THEN 'active' ELSE 'failed' END,
         now() + interval '1 day', CASE WHEN used THEN now() END, CASE WHEN NOT used THEN now() END FROM kinds;
-INSERT INTO orders (id, account_id, issuance_id, certificate_id, directory_url, status, names, key_version_id, csr, finished_at)
+INSERT INTO orders (id, account_id, issuance_id, certificate_id, directory_url, status, names, key_version_id, csr, finished_at, own_acme_account_id)
     SELECT pg_temp.id('order ' || kind), pg_temp.me(), pg_temp.id('issuance used'), pg_temp.id('certificate used'), 'https://ca.test',
-        CASE WHEN used THEN 'intended' ELSE 'failed' END, '{used.test}', pg_temp.id('key version used'), '\x00', CASE WHEN NOT used THEN now() END FROM kinds;
+        CASE WHEN used THEN 'intended' ELSE 'failed' END, '{used.test}', pg_temp.id('key version used'), '\x00', CASE WHEN NOT used THEN now() END, pg_temp.id('acme account used') FROM kinds;
 INSERT INTO authorizations (id, account_id, order_id, url, identifier, wildcard, status)
     SELECT pg_temp.id('authorization ' || kind), pg_temp.me(), pg_temp.id('order used'), 'https://ca.test/' || kind || pg_temp.me(), 'used.test', NOT used, 'pending' FROM kinds;
 INSERT INTO challenge_records (id, account_id, order_id, authorization_id, dns_zone, name, value, unwanted_at)

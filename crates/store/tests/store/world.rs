@@ -165,7 +165,15 @@ impl World {
             orders::insert_order(
                 conn,
                 account,
-                &NewOrder { issuance, certificate, directory_url: DIRECTORY, names: &names, replaces: None, profile: None },
+                &NewOrder {
+                    issuance,
+                    certificate,
+                    directory_url: DIRECTORY,
+                    own_acme_account: None,
+                    names: &names,
+                    replaces: None,
+                    profile: None,
+                },
             )
             .await
         });

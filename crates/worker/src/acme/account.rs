@@ -1,4 +1,4 @@
-//! Our account at the CA: loaded, made where there is none, replaced where it is lost and that is allowed.
+//! Our account at the CA: loaded, made where there is none, replaced where it is lost and that is allowed. Or a customer's own, which is loaded only.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +10,12 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 use zonecert_domain::failure::{Failure, FailureCode};
+use zonecert_domain::id::{AccountId, AcmeAccountId};
 use zonecert_pki::MasterKeys;
-use zonecert_store::acme_accounts::{self, find_acme_account, insert_acme_account, mark_acme_account_lost};
-use zonecert_store::{Store, StoreError};
+use zonecert_store::acme_accounts::{self, find_acme_account, find_own_acme_account, insert_acme_account, mark_acme_account_lost};
+use zonecert_store::failures::describe;
+use zonecert_store::own_acme_accounts;
+use zonecert_store::{Connection, Store, StoreError};
 
 use super::failure::{About, classify, from_store};
 use super::http::{AcmeHttp, recorded};
@@ -28,6 +31,8 @@ pub(crate) const DIRECTORY_RETRY: Duration = Duration::from_mins(1);
 /// A CA as we use it. One for all orders there: it holds the connections and the account.
 pub struct AcmeDirectory {
     settings: AcmeSettings,
+    /// Whose own account it is, and which; none where it is ours.
+    own: Option<(AccountId, AcmeAccountId)>,
     pub(super) http: AcmeHttp,
     pub(super) store: Store,
     pub(super) masters: Arc<MasterKeys>,
@@ -57,7 +62,27 @@ impl AcmeDirectory {
     /// The CA of these settings; `store` is the worker's. Asks nobody anything: the account is loaded or made at its first use.
     pub fn new(settings: AcmeSettings, store: Store, masters: Arc<MasterKeys>) -> Result<Self, AcmeSettingsError> {
         let http = AcmeHttp::new(&settings)?;
-        Ok(Self { settings, http, store, masters, current: Mutex::default(), failures: AtomicU64::new(0), offer: Mutex::default() })
+        Ok(Self::with(settings, None, http, store, masters))
+    }
+
+    fn with(
+        settings: AcmeSettings,
+        own: Option<(AccountId, AcmeAccountId)>,
+        http: AcmeHttp,
+        store: Store,
+        masters: Arc<MasterKeys>,
+    ) -> Self {
+        Self { settings, own, http, store, masters, current: Mutex::default(), failures: AtomicU64::new(0), offer: Mutex::default() }
+    }
+
+    /// The same CA, with a customer's own account there.
+    pub(crate) fn for_own(&self, account: AccountId, id: AcmeAccountId) -> Self {
+        Self::with(self.settings.clone(), Some((account, id)), self.http.clone(), self.store.clone(), Arc::clone(&self.masters))
+    }
+
+    /// Which of a customer's own accounts it is; none where it is ours.
+    pub(crate) fn own_acme_account(&self) -> Option<AcmeAccountId> {
+        self.own.map(|(_, id)| id)
     }
 
     /// Which directory it is: what an order is stored with.
@@ -101,13 +126,20 @@ impl AcmeDirectory {
     async fn open(&self) -> Result<Arc<AcmeAccount>, Failure> {
         match self.find_stored().await.map_err(|error| from_store(&error))? {
             Some(stored) => self.restore(stored).await,
+            None if self.own.is_some() => {
+                Err(Failure::new(FailureCode::AcmeAccountNotValid, "the certificate's own ACME account is not valid at the CA"))
+            }
             None => self.create().await,
         }
     }
 
     /// Our account as it is on record.
     pub(super) async fn find_stored(&self) -> Result<Option<acme_accounts::AcmeAccount>, StoreError> {
-        self.store.platform(async |conn| find_acme_account(conn, &self.masters, &self.settings.directory_url).await).await
+        let find = async |conn: &mut Connection| match self.own {
+            Some((_, id)) => find_own_acme_account(conn, &self.masters, id).await,
+            None => find_acme_account(conn, &self.masters, &self.settings.directory_url).await,
+        };
+        self.store.platform(find).await
     }
 
     async fn restore(&self, stored: acme_accounts::AcmeAccount) -> Result<Arc<AcmeAccount>, Failure> {
@@ -147,6 +179,16 @@ impl AcmeDirectory {
     /// the old one are lost. Elsewhere nothing changes, and the operator is told.
     pub(super) async fn account_lost(&self, account: &AcmeAccount, failure: Failure) -> Failure {
         let (directory_url, account_url) = (self.directory_url(), account.client.id());
+        if let Some((owner, id)) = self.own {
+            let lost = Failure::new(FailureCode::AcmeAccountNotValid, failure.detail());
+            let record = async |conn: &mut Connection| own_acme_accounts::record_deactivated(conn, owner, id, Some(&describe(&lost))).await;
+            if let Err(error) = self.store.tenant_write(owner, record).await {
+                return from_store(&error);
+            }
+            tracing::warn!(account = %owner, acme_account = %id, directory_url, "the CA does not know a customer's own account any more");
+            self.forget(account).await;
+            return lost;
+        }
         if !self.settings.recreate_account {
             tracing::error!(
                 directory_url,

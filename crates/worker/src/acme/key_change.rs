@@ -25,9 +25,9 @@ use super::jws::{Signer, jwk};
 /// The resources that a change of keys takes, of those in the CA's directory (RFC 8555 §7.1.1).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Resources {
-    new_nonce: String,
-    new_account: String,
+pub(super) struct Resources {
+    pub(super) new_nonce: String,
+    pub(super) new_account: String,
     key_change: Option<String>,
 }
 
@@ -63,7 +63,7 @@ pub enum KeyChangeError {
 
 impl KeyChangeError {
     /// As whoever has just placed an order sees it.
-    fn into_failure(self) -> Failure {
+    pub(super) fn into_failure(self) -> Failure {
         match self {
             Self::Ca(failure) => failure,
             Self::Store(error) => from_store(&error),
@@ -146,25 +146,31 @@ impl AcmeDirectory {
         Ok(())
     }
 
-    async fn resources(&self) -> Result<Resources, Error> {
+    pub(super) async fn resources(&self) -> Result<Resources, Error> {
         let directory = self.http.get(self.directory_url()).await?;
         Ok(serde_json::from_slice(directory.body())?)
     }
 
     /// Whether this is the key of our account at the CA (RFC 8555 §7.3.1).
     async fn knows_by(&self, account_url: &str, key: &PrivateKey) -> Result<bool, Failure> {
+        match self.find_by(key).await? {
+            Some(answered) if location(&answered).is_none_or(|url| url == account_url) => Ok(true),
+            Some(_) => Err(Failure::new(FailureCode::CaMalformedAnswer, "the CA knows another account by the key that was made for ours")),
+            None => Ok(false),
+        }
+    }
+
+    /// What the CA answers of the account with this key; none where it knows none.
+    pub(super) async fn find_by(&self, key: &PrivateKey) -> Result<Option<Response<Bytes>>, Failure> {
         let asked = async {
             let resources = self.resources().await?;
             let payload = json!({ "onlyReturnExisting": true });
             self.http.post_signed(&resources.new_nonce, &resources.new_account, Signer::Key(key), &payload).await
         };
         match recorded(asked).await {
-            (Ok(answered), _) if location(&answered).is_none_or(|url| url == account_url) => Ok(true),
-            (Ok(_), _) => {
-                Err(Failure::new(FailureCode::CaMalformedAnswer, "the CA knows another account by the key that was made for ours"))
-            }
+            (Ok(answered), _) => Ok(Some(answered)),
             (Err(Error::Api(problem)), _) if problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:accountDoesNotExist") => {
-                Ok(false)
+                Ok(None)
             }
             (Err(error), answer) => Err(classify(&error, &answer, About::Directory)),
         }
@@ -183,14 +189,24 @@ impl AcmeDirectory {
     }
 }
 
-fn location(answered: &Response<Bytes>) -> Option<&str> {
+pub(super) fn location(answered: &Response<Bytes>) -> Option<&str> {
     answered.headers().get(LOCATION)?.to_str().ok()
 }
 
 /// A new key of the kind that the library signs with, in its form.
-fn make_credentials(account_url: &str, directory_url: &str) -> Result<Zeroizing<Vec<u8>>, KeyChangeError> {
+pub(super) fn make_credentials(account_url: &str, directory_url: &str) -> Result<Zeroizing<Vec<u8>>, KeyChangeError> {
     let (_, pkcs8) = Key::generate_pkcs8().map_err(|_| KeyChangeError::Key("made"))?;
-    let key_pkcs8 = Zeroizing::new(URL_SAFE_NO_PAD.encode(pkcs8.secret_pkcs8_der()));
+    write_credentials(account_url, directory_url, pkcs8.secret_pkcs8_der())
+}
+
+/// The same with the account's URL, which the CA has told since.
+pub(super) fn with_account_url(credentials: &[u8], account_url: &str, directory_url: &str) -> Result<Zeroizing<Vec<u8>>, KeyChangeError> {
+    let credentials = read_credentials(credentials)?;
+    write_credentials(account_url, directory_url, credentials.private_key().secret_pkcs8_der())
+}
+
+fn write_credentials(account_url: &str, directory_url: &str, pkcs8: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyChangeError> {
+    let key_pkcs8 = Zeroizing::new(URL_SAFE_NO_PAD.encode(pkcs8));
     let credentials = Credentials { id: account_url, key_pkcs8: &key_pkcs8, directory: directory_url };
     let json = Zeroizing::new(serde_json::to_vec(&credentials).map_err(|_| KeyChangeError::Key("written down"))?);
     // What the library could not read would be found out when it is too late.
@@ -199,7 +215,7 @@ fn make_credentials(account_url: &str, directory_url: &str) -> Result<Zeroizing<
 }
 
 /// The private key of an account.
-fn read_key(credentials: &[u8]) -> Result<PrivateKey, KeyChangeError> {
+pub(super) fn read_key(credentials: &[u8]) -> Result<PrivateKey, KeyChangeError> {
     let credentials = read_credentials(credentials)?;
     PrivateKey::from_pkcs8_der(credentials.private_key().secret_pkcs8_der()).map_err(|_| KeyChangeError::Key("read"))
 }

@@ -11,6 +11,7 @@ mod failure;
 mod http;
 mod jws;
 mod key_change;
+mod own_account;
 mod renewal_info;
 mod revoke;
 
@@ -27,6 +28,7 @@ pub(crate) use account::{DIRECTORY_LIFE, DIRECTORY_RETRY};
 pub use client::{Authorization, AuthorizationStatus, NewOrder, OrderState, OrderStatus};
 pub(crate) use http::retry_after;
 pub use key_change::KeyChangeError;
+pub(crate) use own_account::Registered;
 pub use renewal_info::{Profile, RenewalInfo};
 use zonecert_domain::email::Email;
 

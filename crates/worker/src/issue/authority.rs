@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use zonecert_domain::acme_account::AcmeAccountStatus;
 use zonecert_domain::failure::{Failure, FailureCode};
+use zonecert_domain::id::AcmeAccountId;
 use zonecert_domain::name::DnsName;
 use zonecert_domain::zone_name::ZoneName;
 use zonecert_preflight::{Expectations, Severity};
@@ -13,7 +15,7 @@ use zonecert_store::events::{self, Level, NewEvent};
 use zonecert_store::issuances::{self, Issuance};
 use zonecert_store::issuing::Subject;
 use zonecert_store::orders::Order;
-use zonecert_store::{StoreError, ca_pauses};
+use zonecert_store::{StoreError, ca_pauses, own_acme_accounts};
 
 use super::record::about;
 use super::spending::is_in_time;
@@ -29,6 +31,9 @@ const FAILURES_BEFORE_ANOTHER: u32 = 2;
 impl Run<'_> {
     /// Writes down the intent of an order at the first CA that may have it. Where none may, the issuance rests until the first of them may, or is to be tried again.
     pub(super) async fn begin_at_a_ca(&self, issuance: &Issuance, subject: &Subject) -> Result<(), StepError> {
+        if let Some(own) = subject.own_acme_account {
+            return self.begin_with_own(issuance, subject, own).await;
+        }
         let authorities = self.worker.directories.for_environment(subject.environment)?;
         let authorities = Directories::offering(authorities, subject.profile.as_deref()).await;
         if let (true, Some(profile)) = (authorities.is_empty(), &subject.profile) {
@@ -62,6 +67,26 @@ impl Run<'_> {
         self.begin_at(issuance, subject, ca, overdraws).await?.map_or(Ok(()), |spent| Err(StepError::Spent(spent)))
     }
 
+    /// With the customer's own account it is that account's CA and no other.
+    async fn begin_with_own(&self, issuance: &Issuance, subject: &Subject, id: AcmeAccountId) -> Result<(), StepError> {
+        let account = self.lease.account;
+        let own = self.worker.store.tenant(account, async |conn| own_acme_accounts::get(conn, account, id).await).await?;
+        if own.status != AcmeAccountStatus::Valid {
+            let detail = format!("the certificate's ACME account {id} is {}", own.status.as_str());
+            return Err(Failure::new(FailureCode::AcmeAccountNotValid, detail).into());
+        }
+        let ledger = &self.worker.directories.authority(&own.directory_url)?.ledger;
+        let directory = self.worker.directories.of(&own.directory_url, account, Some(id))?;
+        let replaces = self.find_replaced(issuance, &directory).await?;
+        let Some(spent) = self.record_begun(issuance, subject, ledger, replaces.as_deref(), false).await? else { return Ok(()) };
+        // As with ours: where waiting is of no use, the CA says itself.
+        if !spent.is_estimate() || is_in_time(issuance, spent.until) {
+            return Err(StepError::Spent(spent));
+        }
+        let begun = self.record_begun(issuance, subject, ledger, replaces.as_deref(), true).await?;
+        begun.map_or(Ok(()), |spent| Err(StepError::Spent(spent)))
+    }
+
     async fn begin_at(&self, issuance: &Issuance, subject: &Subject, ca: &Authority, overdraws: bool) -> Result<Option<Spent>, StepError> {
         let replaces = self.find_replaced(issuance, &ca.directory).await?;
         Ok(self.record_begun(issuance, subject, &ca.ledger, replaces.as_deref(), overdraws).await?)
@@ -85,7 +110,8 @@ impl Run<'_> {
 
     /// Whether an order that the CA has not taken is to go to another.
     pub(super) async fn goes_elsewhere(&self, issuance: &Issuance, order: &Order, failure: &Failure) -> bool {
-        issuance.step_failures + 1 >= FAILURES_BEFORE_ANOTHER
+        order.own_acme_account.is_none()
+            && issuance.step_failures + 1 >= FAILURES_BEFORE_ANOTHER
             && says_that_it_is_away(failure)
             && self.worker.directories.has_others_offering(&order.directory_url, order.profile.as_deref()).await
     }

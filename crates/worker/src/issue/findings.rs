@@ -75,8 +75,11 @@ impl Unexplained {
             let names = DnsName::readable(&subject.names);
             let our_values = challenge_records::list_values(conn, account, &names).await?;
             let budgets = match worker.directories.for_environment(subject.environment) {
-                Ok(authorities) => ca_budget::list_budgets(conn, account, &authorities[0].ledger, &names).await?,
-                Err(_) => Budgets::default(),
+                // What is left of the CA's limits is counted for our account.
+                Ok(authorities) if subject.own_acme_account.is_none() => {
+                    ca_budget::list_budgets(conn, account, &authorities[0].ledger, &names).await?
+                }
+                Ok(_) | Err(_) => Budgets::default(),
             };
             let domain = names.first().map_or("", DnsName::base);
             let findings = judge_budget(domain, &budgets.lines);

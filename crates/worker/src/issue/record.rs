@@ -72,8 +72,15 @@ impl Run<'_> {
         let lease = self.lease;
         let (certificate, names) = (issuance.certificate, subject.names.as_slice());
         let directory_url = ca.directory_url.as_str();
-        let profile = subject.profile.as_deref();
-        let new = orders::NewOrder { issuance: lease.issuance, certificate, directory_url, names, replaces, profile };
+        let new = orders::NewOrder {
+            issuance: lease.issuance,
+            certificate,
+            directory_url,
+            own_acme_account: subject.own_acme_account,
+            names,
+            replaces,
+            profile: subject.profile.as_deref(),
+        };
         self.persist(|| async {
             let begun = self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
@@ -85,7 +92,14 @@ impl Run<'_> {
                 events::record(conn, lease.account, event).await?;
                 // What replaces a certificate is exempt from the limit that this is about.
                 let renewal = replaces.is_none() && versions::has_version_for(conn, lease.account, certificate, names).await?;
-                let charge = Charge { order, names, replaces: replaces.is_some(), renewal, overdraws };
+                let charge = Charge {
+                    order,
+                    names,
+                    replaces: replaces.is_some(),
+                    renewal,
+                    overdraws,
+                    own_account: subject.own_acme_account.is_some(),
+                };
                 match ca_budget::charge(conn, lease.account, ca, &charge).await? {
                     Some(spent) => Err(NotBegun::Spent(spent)),
                     None => Ok(()),
@@ -129,7 +143,7 @@ impl Run<'_> {
 
     pub(super) async fn record_placed(&self, issuance: &Issuance, order: &Order, placed: &NewOrder) -> Result<(), StoreError> {
         let lease = self.lease;
-        let several = self.worker.directories.has_others(&order.directory_url);
+        let several = order.own_acme_account.is_none() && self.worker.directories.has_others(&order.directory_url);
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 let held = issuances::guard(conn, &lease).await?;
@@ -168,7 +182,8 @@ impl Run<'_> {
                 event.details = json!({ "code": failure.code.as_str(), "detail": failure.detail(), "replaces": order.replaces });
                 events::record(conn, lease.account, event).await?;
                 let renewal = versions::has_version_for(conn, lease.account, issuance.certificate, names).await?;
-                let charge = Charge { order: order.id, names, replaces: false, renewal, overdraws: false };
+                let own_account = order.own_acme_account.is_some();
+                let charge = Charge { order: order.id, names, replaces: false, renewal, overdraws: false, own_account };
                 let spent = ca_budget::charge(conn, lease.account, ca, &charge).await?;
                 if spent.is_some() {
                     self.abandon_order(conn, issuance, true).await?;

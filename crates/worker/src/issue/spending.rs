@@ -173,7 +173,8 @@ pub(super) async fn give_back(conn: &mut Connection, order: &Order, refused: boo
 
 /// The CA has not found the proof of these names.
 pub(super) async fn record_unproven(conn: &mut Connection, account: AccountId, order: &Order, names: &[String]) -> Result<(), StoreError> {
-    if names.is_empty() {
+    // The CA counts those of an account.
+    if names.is_empty() || order.own_acme_account.is_some() {
         return Ok(());
     }
     let spent: Vec<Spending<'_>> = names.iter().map(|name| Spending::FailedAuthorization(name)).collect();
@@ -191,6 +192,7 @@ mod tests {
             id: OrderId::new(),
             status: OrderStatus::Intended,
             directory_url: "https://ca.test/dir".to_owned(),
+            own_acme_account: None,
             url: None,
             names: ["www.example.com", "*.app.example.com"].map(str::to_owned).to_vec(),
             replaces: replaces.then(|| "a.b".to_owned()),

@@ -25,7 +25,6 @@ use super::places::Places;
 use super::record::{PreparedKey, WantedAuthorization};
 use super::{Run, StepError};
 use crate::acme::{self, AcmeDirectory, OrderStatus};
-use crate::directories::Authority;
 use crate::dns::visibility;
 use crate::key_stock;
 
@@ -76,7 +75,11 @@ impl Run<'_> {
         let (account, certificate) = (self.lease.account, issuance.certificate);
         let in_use =
             self.worker.store.tenant(account, async |conn| renewal_info::find_version_in_use(conn, account, certificate).await).await?;
-        let Some(in_use) = in_use.filter(|in_use| in_use.directory_url == directory.directory_url()) else { return Ok(None) };
+        let Some(in_use) = in_use
+            .filter(|in_use| in_use.directory_url == directory.directory_url() && in_use.own_acme_account == directory.own_acme_account())
+        else {
+            return Ok(None);
+        };
         match directory.offers_renewal_info().await {
             Ok(true) => {}
             Ok(false) => return Ok(None),
@@ -90,7 +93,8 @@ impl Run<'_> {
     }
 
     async fn place(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
-        let Authority { directory, ledger, .. } = self.worker.directories.authority(&order.directory_url)?;
+        let ledger = &self.worker.directories.authority(&order.directory_url)?.ledger;
+        let directory = self.directory(order)?;
         let names: Vec<&str> = order.names.iter().map(String::as_str).collect();
         let placed = directory.new_order_with(&names, order.replaces.as_deref(), order.profile.as_deref()).await;
         let goes_elsewhere = match &placed {
@@ -106,7 +110,10 @@ impl Run<'_> {
                 }
             }
             Err(failure) if goes_elsewhere => Ok(self.record_away(issuance, order, &failure).await?),
-            Err(failure @ Failure { code: FailureCode::AcmeRateLimited, retry_after: Some(pause), .. }) => {
+            // Of a customer's own account it says nothing about ours.
+            Err(failure @ Failure { code: FailureCode::AcmeRateLimited, retry_after: Some(pause), .. })
+                if order.own_acme_account.is_none() =>
+            {
                 Ok(self.record_limited(issuance, order, &failure, pause).await?)
             }
             Err(failure) => Err(failure.into()),
@@ -371,8 +378,8 @@ impl Run<'_> {
         made.await.map_err(|error| unavailable(&error))?.map_err(|error| unavailable(&error))
     }
 
-    pub(super) fn directory(&self, order: &Order) -> Result<&AcmeDirectory, StepError> {
-        Ok(self.worker.directories.by_url(&order.directory_url)?)
+    pub(super) fn directory(&self, order: &Order) -> Result<Arc<AcmeDirectory>, StepError> {
+        Ok(self.worker.directories.of(&order.directory_url, self.lease.account, order.own_acme_account)?)
     }
 }
 
@@ -421,7 +428,7 @@ pub(super) async fn may_write<'a>(
             return Ok(false);
         }
     }
-    Ok(!ca_pauses::is_key_changing(conn, &order.directory_url).await?)
+    Ok(order.own_acme_account.is_some() || !ca_pauses::is_key_changing(conn, &order.directory_url).await?)
 }
 
 fn txt_value(authorization: &acme::Authorization) -> Result<String, Failure> {

@@ -47,7 +47,8 @@ impl AcmeArgs {
             let named = || format!("the CA {}", authority.directory);
             let settings = self.settings(&authority, environment).with_context(named)?;
             let directory = AcmeDirectory::new(settings, store.clone(), Arc::clone(masters)).with_context(named)?;
-            let entry = Authority { directory, ledger: authority.ledger()?, caa_identities: authority.caa_identities()? };
+            let entry =
+                Authority { directory: Arc::new(directory), ledger: authority.ledger()?, caa_identities: authority.caa_identities()? };
             match environment {
                 Environment::Production => directories.production.push(entry),
                 Environment::Staging => directories.staging.push(entry),
