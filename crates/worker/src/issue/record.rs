@@ -76,7 +76,7 @@ impl Run<'_> {
             let begun = self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
                 let order = orders::insert_order(conn, lease.account, &new).await?;
-                issuing::record_outcome(conn, lease.account, certificate, Outcome::Running).await?;
+                issuing::record_outcome(conn, lease.account, certificate, Outcome::running(issuance)).await?;
                 let mut event = about(issuance, None, "order_begun", format!("asking the CA for {}", subject.names.join(", ")));
                 event.order = Some(order);
                 event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url });
@@ -103,7 +103,7 @@ impl Run<'_> {
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
-                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::Running).await
+                issuing::record_outcome(conn, lease.account, issuance.certificate, Outcome::running(issuance)).await
             })
         })
         .await
@@ -250,7 +250,7 @@ impl Run<'_> {
                 let key_version = match &key {
                     PreparedKey::Kept(version, _) => *version,
                     PreparedKey::New(_) => {
-                        let resource = private_keys::get_or_insert_certificate_key(conn, lease.account, issuance.certificate).await?;
+                        let resource = private_keys::get_or_insert_issuance_key(conn, lease.account, issuance).await?;
                         private_keys::insert_key_version(conn, masters, lease.account, resource, &pkcs8, public_key).await?
                     }
                 };
