@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zonecert_domain::id::{AccountId, ApiKeyId, CertificateId, KeyId, UserId};
 
-use crate::schema::{api_keys, certificates};
+use crate::schema::{alternates, api_keys, certificates};
 use crate::{Connection, StoreError};
 
 /// Most API keys of a certificate or a private key that are valid at a time: the one in use, and the one that is to take its place.
@@ -105,8 +105,10 @@ pub async fn revoke_api_key(
 /// The certificates that use this private key keep it from now on: whoever fetches key and certificate apart must not get halves of two pairs
 /// (requirements X19). Returns which were to rotate it.
 pub async fn keep_key(conn: &mut Connection, account: AccountId, key: KeyId) -> Result<Vec<CertificateId>, StoreError> {
+    let with_other_key = alternates::table.filter(alternates::private_key_id.eq(key.0)).select(alternates::certificate_id);
     let rotating = certificates::table
-        .filter(certificates::account_id.eq(account.0).and(certificates::private_key_id.eq(key.0)))
+        .filter(certificates::account_id.eq(account.0))
+        .filter(certificates::private_key_id.eq(key.0).or(certificates::id.eq_any(with_other_key)))
         .filter(certificates::deleted_at.is_null().and(certificates::key_policy.eq("rotate")));
     let kept = diesel::update(rotating)
         .set((certificates::key_policy.eq("keep"), certificates::updated_at.eq(diesel::dsl::now)))

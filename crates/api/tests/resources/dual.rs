@@ -34,6 +34,10 @@ async fn a_dual_certificate_has_two_keys_of_different_types() {
     assert_eq!(resource["certificate_ids"], json!([certificate["id"]]), "{resource}");
     assert_eq!(caller.send(Method::DELETE, &format!("/keys/{key}"), None).await.problem(409).0, "key_in_use");
 
+    // Who is to fetch that key apart gets one that is kept.
+    caller.send(Method::POST, &format!("/keys/{key}/api-keys"), None).await.expect(StatusCode::CREATED);
+    assert_eq!(caller.get(&at(&certificate)).await.expect(StatusCode::OK)["key_policy"], "keep");
+
     // One that has one key says so.
     let (zone, name) = caller.verified_zone().await;
     assert_eq!(caller.certificate(&zone, &name).await["alternate"], Value::Null);
