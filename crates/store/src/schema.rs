@@ -481,7 +481,8 @@ diesel::table! {
         not_after -> Timestamptz,
         created_at -> Timestamptz,
         revoked_at -> Nullable<Timestamptz>,
-        revocation_reason -> Nullable<Int4>,        alternate -> Bool,
+        revocation_reason -> Nullable<Int4>,
+        alternate -> Bool,
     }
 }
 
