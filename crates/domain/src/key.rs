@@ -38,6 +38,42 @@ impl KeyAlgorithm {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text)
     }
+
+    /// What kind of key it makes.
+    pub const fn key_type(self) -> KeyType {
+        match self {
+            Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => KeyType::Rsa,
+            Self::EcdsaP256 | Self::EcdsaP384 => KeyType::Ecdsa,
+        }
+    }
+}
+
+/// What kind of key: a server can have a certificate of each for the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyType {
+    /// RSA of any size.
+    Rsa,
+    /// ECDSA on any curve.
+    Ecdsa,
+}
+
+impl KeyType {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Rsa, Self::Ecdsa];
+
+    /// The name in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rsa => "rsa",
+            Self::Ecdsa => "ecdsa",
+        }
+    }
+}
+
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl fmt::Display for KeyAlgorithm {
@@ -57,5 +93,12 @@ mod tests {
             assert_eq!(serde_json::to_value(algorithm).unwrap(), algorithm.as_str());
         }
         assert_eq!(KeyAlgorithm::parse("rsa1024"), None);
+    }
+
+    #[test]
+    fn the_name_of_an_algorithm_begins_with_the_kind_of_its_key() {
+        for algorithm in KeyAlgorithm::ALL {
+            assert!(algorithm.as_str().starts_with(algorithm.key_type().as_str()), "{algorithm}");
+        }
     }
 }

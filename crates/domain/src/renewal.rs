@@ -206,6 +206,15 @@ pub struct RenewalFacts {
     pub activated_at: Option<DateTime<Utc>>,
     /// The certificate's UUID as a number.
     pub seed: u128,
+    /// Of a dual certificate whose version with the other key has not followed the current version yet.
+    pub alternate: Option<AlternateFacts>,
+}
+
+/// What is known of the other key of a dual certificate, while the version with it is still to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AlternateFacts {
+    /// When the newest issuance for it since the current version failed for good.
+    pub failed_at: Option<DateTime<Utc>>,
 }
 
 /// When a certificate renews by itself.
@@ -233,7 +242,10 @@ pub fn schedule(facts: &RenewalFacts, now: DateTime<Utc>) -> RenewalSchedule {
     if let Some(block) = block(facts, moment.max(now)) {
         return RenewalSchedule { blocked_by: Some(block), ..RenewalSchedule::default() };
     }
-    let due_at = facts.failed_at.map_or(moment, |failed_at| moment.max(failed_at + pause_after_failure(failed_at, not_after)));
+    let paused = |failed_at| failed_at + pause_after_failure(failed_at, not_after);
+    let due_at = facts.failed_at.map_or(moment, |failed_at| moment.max(paused(failed_at)));
+    // What the other key still lacks is not put off until both renew.
+    let due_at = facts.alternate.map_or(due_at, |alternate| due_at.min(alternate.failed_at.map_or(not_before, paused)));
     RenewalSchedule { next_renewal_at: Some(moment), due_at: (!facts.issuance_is_live).then_some(due_at), blocked_by: None }
 }
 

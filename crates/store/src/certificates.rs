@@ -13,7 +13,7 @@ use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::csr_subject::CsrSubject;
-use zonecert_domain::deployment::DeploymentState;
+use zonecert_domain::deployment::{DeploymentState, Observed};
 use zonecert_domain::id::{AccountId, AcmeAccountId, CertificateId, KeyId, VersionId, ZoneId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::{DnsName, NameSet};
@@ -103,6 +103,8 @@ pub struct Certificate {
     pub status: CertificateStatus,
     /// The version in use, whether still valid or not.
     pub current_version: Option<CurrentVersion>,
+    /// The other key of a dual certificate, and what is in use of it.
+    pub alternate: Option<Alternate>,
     /// What each target that reports does with it, by name.
     pub deployed: Vec<Deployed>,
     /// The latest wish to have the version in use revoked.
@@ -148,6 +150,19 @@ pub struct CurrentVersion {
     pub names: Vec<String>,
 }
 
+/// The other key of a dual certificate: one of the type that its first is not.
+#[derive(Clone, Debug)]
+pub struct Alternate {
+    /// The algorithm of its next key.
+    pub key_algorithm: KeyAlgorithm,
+    /// The key as a resource.
+    pub private_key: KeyId,
+    /// The version with it that is in use, whether still valid or not.
+    pub version: Option<CurrentVersion>,
+    /// Whether that was not revoked and is not past its end, by the database's clock when this was read.
+    pub downloadable: bool,
+}
+
 /// What a target does with a certificate.
 #[derive(Clone, Debug)]
 pub struct Deployed {
@@ -185,6 +200,11 @@ impl Certificate {
     /// The primary domain.
     pub fn domain(&self) -> &DnsName {
         &self.names[0]
+    }
+
+    /// The fingerprint of the version in use that a target is held against: of a dual certificate that with either key, whichever is seen there.
+    pub fn expected_at(&self, observed: Observed<'_>) -> Option<&str> {
+        row::expected(observed, self.current_version.as_ref().map(|version| version.fingerprint_sha256.as_str()), self.alternate.as_ref())
     }
 
     /// The names beside the primary domain.

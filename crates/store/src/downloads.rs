@@ -152,7 +152,8 @@ fn material() -> SqlLiteral<Nullable<SqlUuid>> {
     sql("coalesce(
         (SELECT key_versions.id FROM key_versions
              JOIN versions ON versions.key_version_id = key_versions.id
-             JOIN certificates ON certificates.current_version_id = versions.id
+             JOIN certificates ON certificates.id = versions.certificate_id AND (certificates.current_version_id = versions.id
+                 OR EXISTS (SELECT FROM alternates WHERE alternates.certificate_id = certificates.id AND alternates.version_id = versions.id))
          WHERE key_versions.private_key_id = private_keys.id AND key_versions.destroyed_at IS NULL
              AND versions.revoked_at IS NULL AND now() <= versions.not_after AND certificates.deleted_at IS NULL
          ORDER BY versions.created_at DESC LIMIT 1),

@@ -43,6 +43,8 @@ pub struct Issuance {
     pub certificate: CertificateId,
     /// Why it is there.
     pub reason: IssuanceReason,
+    /// Whether it is for the other key of a dual certificate.
+    pub alternate: bool,
     /// Active, or how it ended.
     pub status: IssuanceStatus,
     /// Whether its account may use the service.
@@ -87,6 +89,28 @@ pub async fn insert_issuance(
     reason: IssuanceReason,
     give_up_at: DateTime<Utc>,
 ) -> Result<IssuanceId, StoreError> {
+    insert(conn, account, certificate, reason, give_up_at, false).await
+}
+
+/// The same for the other key of a dual certificate ([`crate::alternates`]).
+pub(crate) async fn insert_alternate_issuance(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    reason: IssuanceReason,
+    give_up_at: DateTime<Utc>,
+) -> Result<IssuanceId, StoreError> {
+    insert(conn, account, certificate, reason, give_up_at, true).await
+}
+
+async fn insert(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    reason: IssuanceReason,
+    give_up_at: DateTime<Utc>,
+    alternate: bool,
+) -> Result<IssuanceId, StoreError> {
     let id = IssuanceId::new();
     diesel::insert_into(issuances::table)
         .values((
@@ -95,6 +119,7 @@ pub async fn insert_issuance(
             issuances::certificate_id.eq(certificate.0),
             issuances::reason.eq(reason.as_str()),
             issuances::give_up_at.eq(give_up_at),
+            issuances::alternate.eq(alternate),
             issuances::next_wake_at.eq(diesel::dsl::now.into_sql::<sql_types::Timestamptz>().nullable()),
         ))
         .execute(conn)
@@ -225,9 +250,9 @@ pub async fn guard(conn: &mut Connection, lease: &Lease) -> Result<Held, StoreEr
 /// An issuance, its live order and the database's clock. Runs with or without a transaction of the tenant.
 pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: IssuanceId) -> Result<Issuance, StoreError> {
     type Times = (DateTime<Utc>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, DateTime<Utc>, DateTime<Utc>);
-    type Row = (Uuid, String, String, i32, i32, Times, Option<Value>, String, Option<OrderRow>);
+    type Row = (Uuid, (String, bool), String, i32, i32, Times, Option<Value>, String, Option<OrderRow>);
 
-    let (certificate, reason, status, attempts, step_failures, times, failure, account_status, order) =
+    let (certificate, (reason, alternate), status, attempts, step_failures, times, failure, account_status, order) =
         TenantQuery::new(account, with_live_order(account, id)).get_result::<Row>(conn).await?;
     let (give_up_at, next_wake_at, cancel_requested_at, created_at, now) = times;
     let live_order = match order {
@@ -245,6 +270,7 @@ pub async fn get_issuance(conn: &mut Connection, account: AccountId, id: Issuanc
         id,
         certificate: CertificateId(certificate),
         reason: IssuanceReason::parse(&reason).ok_or_else(|| StoreError::corrupt("issuances.reason", reason))?,
+        alternate,
         status: IssuanceStatus::parse(&status).ok_or_else(|| StoreError::corrupt("issuances.status", status))?,
         account_status: AccountStatus::parse(&account_status).ok_or_else(|| StoreError::corrupt("accounts.status", account_status))?,
         failure_code: failure.and_then(|failure| failure["code"].as_str().map(str::to_owned)),
@@ -269,7 +295,7 @@ fn with_live_order(account: AccountId, id: IssuanceId) -> _ {
         .filter(issuances::id.eq(id))
         .select((
             issuances::certificate_id,
-            issuances::reason,
+            (issuances::reason, issuances::alternate),
             issuances::status,
             issuances::attempts,
             issuances::step_failures,

@@ -17,13 +17,13 @@ use crate::accounts::{self, Account};
 use crate::certificates::request_fields::{self, RequestFieldColumns};
 use crate::certificates::{KeyPolicy, acme_account_column, slot_states, undeleted};
 use crate::events::{self, Level, NewEvent};
-use crate::issuances::database_now;
+use crate::issuances::{Issuance, database_now};
 use crate::renewal_schedule::reschedule_certificate;
-use crate::schema::{certificate_names, certificates, events as event_rows, issuances, orders, versions, zones};
+use crate::schema::{alternates, certificate_names, certificates, events as event_rows, issuances, orders, versions, zones};
 use crate::statement::PreparedDsl as _;
 use crate::versions_in_use::{self, InUse, Usable};
 use crate::zones::{ZoneMode, zone_standing};
-use crate::{Connection, StoreError};
+use crate::{Connection, StoreError, alternates as alternate_versions};
 
 /// The event of a certificate whose version in use has run out.
 const EXPIRED: &str = "expired";
@@ -47,6 +47,8 @@ pub struct Subject {
     pub environment: Environment,
     /// The algorithm of a new key.
     pub key_algorithm: KeyAlgorithm,
+    /// That of the other key, of a dual certificate.
+    pub alternate_key_algorithm: Option<KeyAlgorithm>,
     /// Whether the key is kept from one version to the next.
     pub key_policy: KeyPolicy,
     /// What the request says of its owner.
@@ -91,24 +93,26 @@ impl Environment {
 /// What an issuance of this certificate is asked for, now.
 pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<Subject, StoreError> {
     type ZoneRow = (Uuid, String, String, String, Option<DateTime<Utc>>);
-    type Row = (String, String, String, RequestFieldColumns, Option<Uuid>, bool, Option<DateTime<Utc>>, ZoneRow);
+    type Row = (String, (String, Option<String>), String, RequestFieldColumns, Option<Uuid>, bool, Option<DateTime<Utc>>, ZoneRow);
 
-    let (environment, key_algorithm, key_policy, request_fields, own_acme_account, auto_renew, deleted_at, zone) = certificates::table
-        .inner_join(zones::table.on(zones::account_id.eq(certificates::account_id).and(zones::id.nullable().eq(certificates::zone_id))))
-        .filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0)))
-        .select((
-            certificates::environment,
-            certificates::key_algorithm,
-            certificates::key_policy,
-            request_fields::columns(),
-            acme_account_column(),
-            certificates::auto_renew,
-            certificates::deleted_at,
-            (zones::id, zones::name, zones::mode, zones::status, zones::deleted_at),
-        ))
-        .prepared()
-        .get_result::<Row>(conn)
-        .await?;
+    let (environment, (key_algorithm, alternate_key_algorithm), key_policy, request_fields, own_acme_account, auto_renew, deleted_at, zone) =
+        certificates::table
+            .inner_join(zones::table.on(zones::account_id.eq(certificates::account_id).and(zones::id.nullable().eq(certificates::zone_id))))
+            .left_join(alternates::table.on(alternates::certificate_id.eq(certificates::id)))
+            .filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0)))
+            .select((
+                certificates::environment,
+                (certificates::key_algorithm, alternates::key_algorithm.nullable()),
+                certificates::key_policy,
+                request_fields::columns(),
+                acme_account_column(),
+                certificates::auto_renew,
+                certificates::deleted_at,
+                (zones::id, zones::name, zones::mode, zones::status, zones::deleted_at),
+            ))
+            .prepared()
+            .get_result::<Row>(conn)
+            .await?;
     let (zone_id, zone, zone_mode, zone_status, zone_deleted_at) = zone;
     let (csr_subject, profile) = request_fields::read(request_fields)?;
     let names = certificate_names::table
@@ -127,6 +131,9 @@ pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate:
         environment: Environment::parse(&environment).ok_or_else(|| StoreError::corrupt("certificates.environment", environment))?,
         key_algorithm: KeyAlgorithm::parse(&key_algorithm)
             .ok_or_else(|| StoreError::corrupt("certificates.key_algorithm", key_algorithm))?,
+        alternate_key_algorithm: alternate_key_algorithm
+            .map(|text| KeyAlgorithm::parse(&text).ok_or_else(|| StoreError::corrupt("alternates.key_algorithm", text)))
+            .transpose()?,
         key_policy: KeyPolicy::parse(&key_policy).ok_or_else(|| StoreError::corrupt("certificates.key_policy", key_policy))?,
         csr_subject: csr_subject.unwrap_or_default(),
         profile,
@@ -141,12 +148,21 @@ pub async fn get_subject(conn: &mut Connection, account: AccountId, certificate:
 pub enum Outcome {
     /// An order of it is under way.
     Running,
+    /// An order for the other key of a dual certificate is: what is in use is as good as before.
+    RunningBeside,
     /// An attempt failed; another one will be made. Holds what people are shown.
     Waiting(serde_json::Value),
     /// It failed for good, and has ended on record. Holds what people are shown.
     Failed(serde_json::Value),
     /// It was cancelled, and has ended on record.
     Cancelled,
+}
+
+impl Outcome {
+    /// An order of this issuance is under way.
+    pub fn running(issuance: &Issuance) -> Self {
+        if issuance.alternate { Self::RunningBeside } else { Self::Running }
+    }
 }
 
 /// Stores the state that follows for the certificate, and where its issuance is over, when it renews by itself from then on. One that was
@@ -161,6 +177,7 @@ pub async fn record_outcome(
     let newest = settle_current(conn, account, certificate, now).await?;
     let (issuance, last_issuance_failed, last_error) = match outcome {
         Outcome::Running => (LiveIssuance::Running, false, None),
+        Outcome::RunningBeside => (LiveIssuance::Waiting, false, None),
         Outcome::Waiting(error) => (LiveIssuance::Waiting, false, Some(error)),
         Outcome::Failed(error) => (LiveIssuance::None, true, Some(error)),
         Outcome::Cancelled => (LiveIssuance::None, true, None),
@@ -204,6 +221,7 @@ pub async fn add_findings(
 /// Stores what follows for a certificate when one of its versions was revoked. One that was deleted stays as it is.
 pub async fn record_revoked(conn: &mut Connection, account: AccountId, certificate: CertificateId) -> Result<(), StoreError> {
     let now = database_now(conn).await?;
+    alternate_versions::settle(conn, account, certificate, now).await?;
     let version = settle_current(conn, account, certificate, now).await?;
     record_facts(conn, account, certificate, version).await
 }
@@ -248,7 +266,7 @@ async fn settle_current(
     if !diesel::select(exists(holding)).get_result::<bool>(conn).await? {
         return Ok(current);
     }
-    let Some(next) = versions_in_use::find_newest_usable(conn, account, certificate, now).await? else { return Ok(current) };
+    let Some(next) = versions_in_use::find_newest_usable(conn, account, certificate, false, now).await? else { return Ok(current) };
     versions_in_use::put_in_use(conn, account, certificate, next, None, now).await?;
     reschedule_certificate(conn, account, certificate).await?;
     let (reason, why) = if over.revoked { ("revoked", "was revoked") } else { ("expired", "has run out") };
@@ -300,7 +318,10 @@ async fn record_facts(
         .filter(issuances::account_id.eq(account.0).and(issuances::certificate_id.eq(certificate.0)))
         .filter(issuances::status.eq("active"));
     let order_is_live: Option<bool> = active
-        .select(exists(orders::table.filter(orders::issuance_id.eq(issuances::id).and(orders::finished_at.is_null()))))
+        .select(
+            exists(orders::table.filter(orders::issuance_id.eq(issuances::id).and(orders::finished_at.is_null())))
+                .and(issuances::alternate.eq(false)),
+        )
         .first(conn)
         .await
         .optional()?;
@@ -328,7 +349,8 @@ pub struct Issued {
 }
 
 /// Stores the state of a certificate that has been issued and whose issuance has ended on record, and when it renews by itself. What the CA said
-/// of the version before holds no more; it is asked about the new one at once (RFC 9773 §4.3).
+/// of the version before holds no more; it is asked about the new one at once (RFC 9773 §4.3). Of a dual certificate, the version with the other key is
+/// asked for next.
 pub async fn record_issued(
     conn: &mut Connection,
     account: AccountId,
@@ -336,17 +358,31 @@ pub async fn record_issued(
     issued: Issued,
 ) -> Result<(), StoreError> {
     let now = database_now(conn).await?;
+    let wish = alternate_versions::find_wish(conn, account, issued.version).await?;
+    if wish.is_some_and(|wish| wish.alternate) {
+        alternate_versions::put_in_use(conn, account, certificate, issued.version).await?;
+        diesel::update(undeleted(account, certificate))
+            .set(certificates::last_error.eq(None::<serde_json::Value>))
+            .prepared()
+            .execute(conn)
+            .await?;
+        let version = settle_current(conn, account, certificate, now).await?;
+        return record_facts(conn, account, certificate, version).await;
+    }
     let version = Some(NewestVersion { not_after: issued.not_after, revoked: false });
     let status = CertificateFacts { issuance: LiveIssuance::None, version, last_issuance_failed: false }.status(now);
     diesel::update(certificates::table.filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0))))
         .set((
             certificates::status.eq(status.as_str()),
             certificates::last_error.eq(None::<serde_json::Value>),
-            InUse::new(Usable { id: issued.version, issued_at: now, not_after: issued.not_after }, None, now),
+            InUse::new(Usable { id: issued.version, issued_at: now, not_after: issued.not_after, alternate: false }, None, now),
         ))
         .prepared()
         .execute(conn)
         .await?;
+    if let Some(wish) = wish {
+        alternate_versions::begin_after(conn, account, certificate, wish.reason).await?;
+    }
     reschedule_certificate(conn, account, certificate).await
 }
 

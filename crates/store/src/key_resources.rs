@@ -10,7 +10,7 @@ use uuid::Uuid;
 use zonecert_domain::id::{AccountId, CertificateId, KeyId};
 use zonecert_domain::key::KeyAlgorithm;
 
-use crate::schema::{certificates, private_keys};
+use crate::schema::{alternates, certificates, private_keys};
 use crate::statement::sql_query;
 use crate::{Connection, StoreError};
 
@@ -64,7 +64,9 @@ fn from_row((id, name, algorithm, api_key_via_url, is_resource, created_at, cert
 fn query(account: AccountId) -> _ {
     let account: Uuid = account.0;
     let used_by: SqlLiteral<Array<SqlUuid>> = sql("ARRAY(SELECT certificates.id FROM certificates
-        WHERE certificates.private_key_id = private_keys.id AND certificates.deleted_at IS NULL ORDER BY certificates.created_at, certificates.id)");
+        WHERE (certificates.private_key_id = private_keys.id
+                OR EXISTS (SELECT FROM alternates WHERE alternates.certificate_id = certificates.id AND alternates.private_key_id = private_keys.id))
+            AND certificates.deleted_at IS NULL ORDER BY certificates.created_at, certificates.id)");
     private_keys::table.filter(private_keys::account_id.eq(account)).filter(private_keys::deleted_at.is_null()).select((
         private_keys::id,
         private_keys::name,
@@ -159,10 +161,13 @@ pub async fn use_key(
     if changed == 0 { Err(StoreError::NotFound) } else { keep_key(conn, account, key.id).await }
 }
 
-/// The certificates that use this private key keep it from now on (requirements X19). Returns which were to rotate it.
+/// The certificates that use this private key keep it from now on: whoever fetches key and certificate apart must not get halves of two pairs
+/// (requirements X19). Returns which were to rotate it.
 pub async fn keep_key(conn: &mut Connection, account: AccountId, key: KeyId) -> Result<Vec<CertificateId>, StoreError> {
+    let with_other_key = alternates::table.filter(alternates::private_key_id.eq(key.0)).select(alternates::certificate_id);
     let rotating = certificates::table
-        .filter(certificates::account_id.eq(account.0).and(certificates::private_key_id.eq(key.0)))
+        .filter(certificates::account_id.eq(account.0))
+        .filter(certificates::private_key_id.eq(key.0).or(certificates::id.eq_any(with_other_key)))
         .filter(certificates::deleted_at.is_null().and(certificates::key_policy.eq("rotate")));
     let kept = diesel::update(rotating)
         .set((certificates::key_policy.eq("keep"), certificates::updated_at.eq(diesel::dsl::now)))
@@ -176,6 +181,8 @@ pub async fn delete_unused_key(conn: &mut Connection, account: AccountId, id: Ke
     let deleted = sql_query(
         "UPDATE private_keys SET deleted_at = now() WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL
              AND NOT EXISTS (SELECT FROM certificates WHERE account_id = $1 AND private_key_id = $2 AND deleted_at IS NULL)
+             AND NOT EXISTS (SELECT FROM alternates JOIN certificates ON certificates.id = alternates.certificate_id
+                             WHERE alternates.account_id = $1 AND alternates.private_key_id = $2 AND certificates.deleted_at IS NULL)
              AND NOT EXISTS (SELECT FROM key_versions AS used WHERE used.account_id = $1 AND used.private_key_id = $2 AND (
                  EXISTS (SELECT FROM versions JOIN certificates ON certificates.id = versions.certificate_id
                          WHERE versions.account_id = $1 AND versions.key_version_id = used.id AND certificates.deleted_at IS NULL

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod acme_accounts;
+pub mod alternates;
 pub mod api_keys;
 pub mod api_tokens;
 pub mod audit_log;

@@ -55,7 +55,7 @@ pub async fn find_pfx_file(
     Ok(None)
 }
 
-/// Keeps a file. Those of the certificate's other versions go, and of this one's the oldest beyond [`MOST`]. The transaction must be one to write
+/// Keeps a file. Those of the certificate's other versions with this one of its keys go, and of this one's the oldest beyond [`MOST`]. The transaction must be one to write
 /// ([`crate::Store::tenant_write`]), against which whoever destroys the key waits.
 ///
 /// Errors with [`StoreError::NotFound`] when the key was destroyed.
@@ -92,7 +92,7 @@ pub async fn insert_pfx_file(
     sql_query(
         "DELETE FROM pfx_files WHERE account_id = $1 AND (
              version_id IN (SELECT other.id FROM versions AS other JOIN versions AS this ON this.certificate_id = other.certificate_id
-                            WHERE this.account_id = $1 AND this.id = $2 AND other.id <> this.id)
+                            WHERE this.account_id = $1 AND this.id = $2 AND other.id <> this.id AND other.alternate = this.alternate)
              OR id IN (SELECT id FROM pfx_files WHERE account_id = $1 AND version_id = $2 AND encryption = $3
                        ORDER BY created_at DESC, id DESC OFFSET $4))",
     )

@@ -7,12 +7,14 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 use zonecert_domain::id::{AccountId, CertificateId, KeyId, KeyVersionId};
+use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::revocation::RevocationReason;
 use zonecert_pki::seal::{Binding, KeyOwner, MasterKeys};
 
+use crate::issuances::Issuance;
 use crate::schema::{certificates, data_keys as data_keys_table, key_versions, orders, private_keys, revocations};
 use crate::statement::{PreparedDsl as _, sql_query};
-use crate::{Connection, StoreError, data_keys};
+use crate::{Connection, StoreError, alternates, data_keys};
 
 /// The key of a certificate; made and named like the certificate where there is none yet (requirements S0.4).
 pub async fn get_or_insert_certificate_key(
@@ -28,29 +30,58 @@ pub async fn get_or_insert_certificate_key(
     if let Some(existing) = existing {
         return Ok(KeyId(existing));
     }
+    let id = insert_named(conn, account, &name, number, &algorithm).await?;
+    diesel::update(certificates::table.filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0))))
+        .set(certificates::private_key_id.eq(id.0))
+        .prepared()
+        .execute(conn)
+        .await?;
+    Ok(id)
+}
+
+async fn insert_named(conn: &mut Connection, account: AccountId, name: &str, number: i32, algorithm: &str) -> Result<KeyId, StoreError> {
     let id = KeyId::new();
     // The certificate's number makes the second name unique among keys that are made for certificates, the identifier the third among all.
-    for name in [name.clone(), format!("{name}-{number}"), format!("{name}-{}", id.0.simple())] {
+    for name in [name.to_owned(), format!("{name}-{number}"), format!("{name}-{}", id.0.simple())] {
         let inserted = diesel::insert_into(private_keys::table)
             .values((
                 private_keys::id.eq(id.0),
                 private_keys::account_id.eq(account.0),
                 private_keys::name.eq(name),
-                private_keys::algorithm.eq(&algorithm),
+                private_keys::algorithm.eq(algorithm),
             ))
             .on_conflict_do_nothing()
             .execute(conn)
             .await?;
         if inserted == 1 {
-            diesel::update(certificates::table.filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0))))
-                .set(certificates::private_key_id.eq(id.0))
-                .prepared()
-                .execute(conn)
-                .await?;
             return Ok(id);
         }
     }
     Err(StoreError::Constraint("private_keys_account_id_name_key".to_owned()))
+}
+
+/// The key that an issuance is for: the certificate's own, or the other one of a dual certificate.
+pub async fn get_or_insert_issuance_key(conn: &mut Connection, account: AccountId, issuance: &Issuance) -> Result<KeyId, StoreError> {
+    if issuance.alternate {
+        alternates::get_key(conn, account, issuance.certificate).await
+    } else {
+        get_or_insert_certificate_key(conn, account, issuance.certificate).await
+    }
+}
+
+/// Makes another key for a certificate, named like it with the key's type.
+pub(crate) async fn insert_alternate_key(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    algorithm: KeyAlgorithm,
+) -> Result<KeyId, StoreError> {
+    let (name, number) = certificates::table
+        .filter(certificates::account_id.eq(account.0).and(certificates::id.eq(certificate.0)))
+        .select((certificates::name, certificates::number))
+        .first::<(String, i32)>(conn)
+        .await?;
+    insert_named(conn, account, &format!("{name}-{}", algorithm.key_type()), number, algorithm.as_str()).await
 }
 
 /// Stores new material of a key, sealed under the account's data key.
@@ -140,6 +171,8 @@ pub async fn destroy_unused(conn: &mut Connection, account: AccountId, certifica
                         UNION SELECT key_version_id FROM orders WHERE account_id = $1 AND certificate_id = $2)
              AND NOT EXISTS (SELECT FROM private_keys WHERE account_id = $1 AND id = key_versions.private_key_id AND is_resource AND deleted_at IS NULL)
              AND NOT EXISTS (SELECT FROM certificates WHERE account_id = $1 AND private_key_id = key_versions.private_key_id AND deleted_at IS NULL)
+             AND NOT EXISTS (SELECT FROM alternates JOIN certificates ON certificates.id = alternates.certificate_id
+                             WHERE alternates.account_id = $1 AND alternates.private_key_id = key_versions.private_key_id AND certificates.deleted_at IS NULL)
              AND NOT EXISTS (SELECT FROM versions JOIN certificates ON certificates.id = versions.certificate_id
                              WHERE versions.account_id = $1 AND versions.key_version_id = key_versions.id AND certificates.deleted_at IS NULL)
              AND NOT EXISTS (SELECT FROM orders WHERE account_id = $1 AND key_version_id = key_versions.id AND finished_at IS NULL)
@@ -155,9 +188,12 @@ pub async fn destroy_unused(conn: &mut Connection, account: AccountId, certifica
          WHERE account_id = $1 AND deleted_at IS NULL AND NOT is_resource
              AND EXISTS (SELECT FROM certificates WHERE account_id = $1 AND id = $2 AND deleted_at IS NOT NULL)
              AND (id = (SELECT private_key_id FROM certificates WHERE account_id = $1 AND id = $2)
+                  OR id = (SELECT private_key_id FROM alternates WHERE account_id = $1 AND certificate_id = $2)
                   OR id IN (SELECT key_versions.private_key_id FROM versions JOIN key_versions ON key_versions.id = versions.key_version_id
                             WHERE versions.account_id = $1 AND versions.certificate_id = $2))
              AND NOT EXISTS (SELECT FROM certificates WHERE account_id = $1 AND private_key_id = private_keys.id AND deleted_at IS NULL)
+             AND NOT EXISTS (SELECT FROM alternates JOIN certificates ON certificates.id = alternates.certificate_id
+                             WHERE alternates.account_id = $1 AND alternates.private_key_id = private_keys.id AND certificates.deleted_at IS NULL)
              AND NOT EXISTS (SELECT FROM key_versions WHERE account_id = $1 AND private_key_id = private_keys.id AND destroyed_at IS NULL)",
     )
     .bind::<sql_types::Uuid, _>(account.0)

@@ -13,7 +13,7 @@ use serde_json::json;
 use uuid::Uuid;
 use zonecert_domain::id::{AccountId, CertificateId, ZoneId};
 use zonecert_domain::plan::{Plan, PlanLimits};
-use zonecert_domain::renewal::{AriWindow, RenewalBlock, RenewalFacts, RenewalSchedule, Standing, block, schedule};
+use zonecert_domain::renewal::{AlternateFacts, AriWindow, RenewalBlock, RenewalFacts, RenewalSchedule, Standing, block, schedule};
 
 use crate::accounts::AccountStatus;
 use crate::events::{self, Level, NewEvent};
@@ -45,6 +45,18 @@ pub async fn find_block(conn: &mut Connection, account: AccountId, certificate: 
     Ok(row.and_then(|row| block(&row.facts(&terms), now)))
 }
 
+/// Whether of a certificate whose renewal is due only the version with its other key is.
+pub(crate) async fn only_alternate_is_due(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+) -> Result<bool, StoreError> {
+    let (terms, now) = get_terms(conn, account).await?;
+    let Some(row) = load(conn, account, Which::Certificate(certificate)).await?.pop() else { return Ok(false) };
+    let first = schedule(&RenewalFacts { alternate: None, ..row.facts(&terms) }, now);
+    Ok(row.alternate.0 && first.due_at.is_none_or(|due_at| due_at > now))
+}
+
 /// Whether a certificate has a wildcard among its names, in a query of `certificates`.
 pub(crate) const HAS_WILDCARD: &str = "EXISTS (SELECT FROM certificate_names WHERE certificate_names.certificate_id = certificates.id AND left(certificate_names.name, 2) = '*.')";
 
@@ -72,6 +84,7 @@ struct Row {
     renewed_at: Option<DateTime<Utc>>,
     activated_at: Option<DateTime<Utc>>,
     has_wildcard: bool,
+    alternate: (bool, Option<DateTime<Utc>>),
     next_renewal_at: Option<DateTime<Utc>>,
     due_at: Option<DateTime<Utc>>,
     blocked_by: Option<String>,
@@ -95,6 +108,7 @@ impl Row {
             renewed_at: self.renewed_at,
             activated_at: self.activated_at,
             seed: self.id.as_u128(),
+            alternate: self.alternate.0.then_some(AlternateFacts { failed_at: self.alternate.1 }),
         }
     }
 
@@ -166,7 +180,16 @@ async fn load(conn: &mut Connection, account: AccountId, which: Which) -> Result
         sql::<Bool>("EXISTS (SELECT FROM issuances WHERE issuances.certificate_id = certificates.id AND issuances.status = 'active')");
     let failed_at = sql::<Nullable<Timestamptz>>(
         "(SELECT max(issuances.finished_at) FROM issuances WHERE issuances.certificate_id = certificates.id AND issuances.status = 'failed'
-          AND issuances.finished_at > versions.created_at)",
+          AND NOT issuances.alternate AND issuances.finished_at > versions.created_at)",
+    );
+    let alternate_is_missing = sql::<Bool>(
+        "(EXISTS (SELECT FROM alternates WHERE alternates.certificate_id = certificates.id)
+          AND NOT EXISTS (SELECT FROM versions AS other
+                          WHERE other.certificate_id = certificates.id AND other.alternate AND other.number > versions.number))",
+    );
+    let alternate_failed_at = sql::<Nullable<Timestamptz>>(
+        "(SELECT max(issuances.finished_at) FROM issuances WHERE issuances.certificate_id = certificates.id AND issuances.status = 'failed'
+          AND issuances.alternate AND issuances.finished_at > versions.created_at)",
     );
     let renewed_at = sql::<Nullable<Timestamptz>>(
         "(SELECT versions.created_at FROM orders JOIN issuances ON issuances.id = orders.issuance_id
@@ -190,6 +213,7 @@ async fn load(conn: &mut Connection, account: AccountId, which: Which) -> Result
             renewed_at,
             certificates::version_activated_at,
             has_wildcard,
+            (alternate_is_missing, alternate_failed_at),
             certificates::next_renewal_at,
             certificates::renewal_due_at,
             certificates::renewal_blocked_by,

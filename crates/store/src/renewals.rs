@@ -13,10 +13,10 @@ use zonecert_domain::issuance::{IssuanceReason, give_up_at};
 
 use crate::events::{self, NewEvent};
 use crate::issuances::{database_now, insert_issuance};
-use crate::renewal_schedule::reschedule_certificate;
+use crate::renewal_schedule::{only_alternate_is_due, reschedule_certificate};
 use crate::schema::certificates;
 use crate::statement::sql_query;
-use crate::{Connection, StoreError};
+use crate::{Connection, StoreError, alternates};
 
 /// At most `batch` certificates of all tenants whose renewal is due, the longest due first. They are put off by `put_off` in the same statement, so
 /// that of any number of scanners one gets each, and one that dies delays them by no more than that. Runs without a tenant.
@@ -64,7 +64,11 @@ pub async fn begin_if_due(conn: &mut Connection, account: AccountId, certificate
         .await
         .optional()?;
     let Some((expires_at, planned_at, window_start)) = due else { return Ok(None) };
-    let issuance = insert_issuance(conn, account, certificate, IssuanceReason::Renewal, give_up_at(now, expires_at)).await?;
+    let issuance = if only_alternate_is_due(conn, account, certificate).await? {
+        alternates::begin(conn, account, certificate, IssuanceReason::Renewal).await?
+    } else {
+        insert_issuance(conn, account, certificate, IssuanceReason::Renewal, give_up_at(now, expires_at)).await?
+    };
     let asked_by = if window_start.is_some() { "ca" } else { "lifetime" };
     let event = NewEvent {
         certificate: Some(certificate),

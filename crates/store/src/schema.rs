@@ -34,6 +34,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    alternates (certificate_id) {
+        certificate_id -> Uuid,
+        account_id -> Uuid,
+        key_algorithm -> Text,
+        private_key_id -> Uuid,
+        version_id -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
     api_keys (id) {
         id -> Uuid,
         account_id -> Uuid,
@@ -298,6 +308,7 @@ diesel::table! {
         created_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
         cancel_requested_at -> Nullable<Timestamptz>,
+        alternate -> Bool,
     }
 }
 
@@ -505,6 +516,7 @@ diesel::table! {
         created_at -> Timestamptz,
         revoked_at -> Nullable<Timestamptz>,
         revocation_reason -> Nullable<Int4>,
+        alternate -> Bool,
     }
 }
 
@@ -625,6 +637,7 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     acme_accounts,
+    alternates,
     api_keys,
     api_tokens,
     audit_log,

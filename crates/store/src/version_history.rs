@@ -58,7 +58,9 @@ pub struct RecordedVersion {
     pub revocation_reason: Option<RevocationReason>,
     /// The latest wish to have it revoked.
     pub revocation: Option<RequestedRevocation>,
-    /// Whether it is the one in use.
+    /// Whether it has the other key of a dual certificate.
+    pub is_alternate: bool,
+    /// Whether it is the one in use, of those with the same one of the two keys.
     pub is_current: bool,
     /// Whether it was not revoked and is not past its end, by the database's clock when this was read.
     pub is_valid: bool,
@@ -69,7 +71,7 @@ pub struct RecordedVersion {
 impl RecordedVersion {
     /// What putting it in use needs.
     pub fn usable(&self) -> Usable {
-        Usable { id: self.id, issued_at: self.created_at, not_after: self.not_after }
+        Usable { id: self.id, issued_at: self.created_at, not_after: self.not_after, alternate: self.is_alternate }
     }
 }
 
@@ -129,6 +131,7 @@ struct Row {
     revoked_at: Option<DateTime<Utc>>,
     revocation_reason: Option<i32>,
     revocation: Option<serde_json::Value>,
+    is_alternate: bool,
     is_current: bool,
     is_valid: bool,
     is_unwanted: bool,
@@ -141,7 +144,8 @@ fn query(account: AccountId, certificate: CertificateId) -> _ {
             jsonb_build_object('requested_at', revocations.created_at, 'reason', revocations.reason, 'status', revocations.status)
         FROM revocations WHERE revocations.certificate_id = versions.certificate_id AND revocations.version_id = versions.id
         ORDER BY revocations.created_at DESC LIMIT 1)");
-    let is_current: SqlLiteral<Bool> = sql("coalesce(certificates.current_version_id = versions.id, false)");
+    let is_current: SqlLiteral<Bool> = sql("(coalesce(certificates.current_version_id = versions.id, false)
+        OR EXISTS (SELECT FROM alternates WHERE alternates.certificate_id = certificates.id AND alternates.version_id = versions.id))");
     let is_valid: SqlLiteral<Bool> = sql("(versions.revoked_at IS NULL AND now() <= versions.not_after)");
     let is_unwanted: SqlLiteral<Bool> = sql(UNWANTED);
     versions::table
@@ -170,6 +174,7 @@ fn query(account: AccountId, certificate: CertificateId) -> _ {
             versions::revoked_at,
             versions::revocation_reason,
             revocation,
+            versions::alternate,
             is_current,
             is_valid,
             is_unwanted,
@@ -201,6 +206,7 @@ impl Row {
             revoked_at: self.revoked_at,
             revocation_reason: self.revocation_reason.map(reason).transpose()?,
             revocation: self.revocation.map(read_revocation).transpose()?,
+            is_alternate: self.is_alternate,
             is_current: self.is_current,
             is_valid: self.is_valid,
             is_unwanted: self.is_unwanted,

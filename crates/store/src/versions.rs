@@ -8,7 +8,7 @@ use zonecert_domain::certificate::NewestVersion;
 use zonecert_domain::id::{AccountId, CertificateId, KeyVersionId, OrderId, VersionId};
 use zonecert_pki::chain::CertificateChain;
 
-use crate::schema::versions;
+use crate::schema::{issuances, orders, versions};
 use crate::{Connection, StoreError};
 
 /// A version on record.
@@ -33,7 +33,7 @@ impl Version {
     }
 }
 
-/// Stores a checked chain that an order has brought, under the next number of its certificate.
+/// Stores a checked chain that an order has brought, under the next number of its certificate. It has the key that its issuance is for.
 pub async fn insert_issued_version(
     conn: &mut Connection,
     account: AccountId,
@@ -46,6 +46,12 @@ pub async fn insert_issued_version(
     let last: Option<i32> = versions::table
         .filter(versions::account_id.eq(account.0).and(versions::certificate_id.eq(certificate.0)))
         .select(diesel::dsl::max(versions::number))
+        .first(conn)
+        .await?;
+    let is_alternate: bool = orders::table
+        .inner_join(issuances::table.on(issuances::id.eq(orders::issuance_id)))
+        .filter(orders::account_id.eq(account.0).and(orders::id.eq(order.0)))
+        .select(issuances::alternate)
         .first(conn)
         .await?;
     diesel::insert_into(versions::table)
@@ -65,6 +71,7 @@ pub async fn insert_issued_version(
             versions::subject.eq(chain.subject()),
             versions::not_before.eq(chain.not_before()),
             versions::not_after.eq(chain.not_after()),
+            versions::alternate.eq(is_alternate),
         ))
         .execute(conn)
         .await?;

@@ -1,7 +1,7 @@
 //! Which version of a certificate is in use: the one that is retrieved, and that its renewal follows from (requirements S0.2).
 //!
 //! The newest one is, as soon as it is issued. Somebody may go back to an earlier one, until the next is issued; and where the one in use is revoked or
-//! runs out, the newest of those that are of use takes its place.
+//! runs out, the newest of those that are of use takes its place. A dual certificate has one in use for each of its two keys: see [`crate::alternates`].
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
@@ -18,7 +18,7 @@ use crate::events::{self, NewEvent};
 use crate::issuances::database_now;
 use crate::issuing::record_put_in_use;
 use crate::schema::{certificates, versions};
-use crate::{Connection, StoreError};
+use crate::{Connection, StoreError, alternates};
 
 /// Whether somebody has wished to have a version revoked, or another with the same key because others may have that; in a query of `versions`. What became
 /// of the wish does not matter.
@@ -34,24 +34,29 @@ pub struct Usable {
     pub issued_at: DateTime<Utc>,
     /// The end of its validity.
     pub not_after: DateTime<Utc>,
+    /// Whether it has the other key of a dual certificate.
+    pub alternate: bool,
 }
 
-/// The newest version of a certificate that was not revoked, is not past its end, and that nobody wished to have revoked.
+/// The newest version of a certificate that was not revoked, is not past its end, and that nobody wished to have revoked. Of a dual certificate: with this
+/// one of its keys.
 pub(crate) async fn find_newest_usable(
     conn: &mut Connection,
     account: AccountId,
     certificate: CertificateId,
+    alternate: bool,
     now: DateTime<Utc>,
 ) -> Result<Option<Usable>, StoreError> {
     let found = versions::table
         .filter(versions::account_id.eq(account.0).and(versions::certificate_id.eq(certificate.0)))
+        .filter(versions::alternate.eq(alternate))
         .filter(versions::revoked_at.is_null().and(versions::not_after.ge(now)).and(sql::<Bool>(&format!("NOT {UNWANTED}"))))
         .order(versions::number.desc())
         .select((versions::id, versions::created_at, versions::not_after))
         .first::<(Uuid, DateTime<Utc>, DateTime<Utc>)>(conn)
         .await
         .optional()?;
-    Ok(found.map(|(id, issued_at, not_after)| Usable { id: VersionId(id), issued_at, not_after }))
+    Ok(found.map(|(id, issued_at, not_after)| Usable { id: VersionId(id), issued_at, not_after, alternate }))
 }
 
 /// What of a certificate's row follows from the version in use. What the CA said of the one before holds no more; it is asked about this one at once
@@ -117,8 +122,12 @@ pub async fn activate(
     requested_by: &str,
 ) -> Result<(), StoreError> {
     let now = database_now(conn).await?;
-    put_in_use(conn, account, certificate, version, Some(now), now).await?;
-    record_put_in_use(conn, account, certificate, NewestVersion { not_after: version.not_after, revoked: false }).await?;
+    if version.alternate {
+        alternates::put_in_use(conn, account, certificate, version.id).await?;
+    } else {
+        put_in_use(conn, account, certificate, version, Some(now), now).await?;
+        record_put_in_use(conn, account, certificate, NewestVersion { not_after: version.not_after, revoked: false }).await?;
+    }
     let message = format!("a version that is valid until {} was put in use again", moment::shown(version.not_after));
     let event = NewEvent {
         certificate: Some(certificate),

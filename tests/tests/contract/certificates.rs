@@ -43,6 +43,11 @@ pub(crate) async fn scenario(world: &World) -> Result<()> {
     let issued = text(&requested["id"]);
     owner.becomes(&issued, "issued").await?;
     files(world, &at(&issued)).await;
+    for file in FILES {
+        let other = Request::get(format!("{}/{file}?key_type=ecdsa", at(&issued))).by(token);
+        assert_eq!(api.expect(409, other).await["code"], "no_version_of_key_type", "{file}");
+        assert_eq!(api.expect(400, Request::get(format!("{}/{file}?key_type=dsa", at(&issued))).by(token)).await["code"], "unknown_choice");
+    }
     change(world, &at(&issued)).await;
     deployments(world, &at(&issued)).await;
 

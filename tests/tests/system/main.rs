@@ -12,6 +12,7 @@ mod cancelling;
 mod causes;
 mod crashes;
 mod downloads;
+mod dual;
 mod failures;
 mod fleet;
 mod issuance;

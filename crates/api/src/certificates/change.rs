@@ -114,7 +114,7 @@ struct Wish {
     responses(
         (status = 200, description = "The certificate.", body = CertificateView),
         (status = 400, description = "`domain_not_under_zone`: Domain not under zone\n`certificate_name_invalid`, `unknown_choice`\n\
-            `key_algorithm_mismatch`, `shared_key_is_kept`\n`country_invalid`\n\
+            `key_algorithm_mismatch`, `key_types_equal`, `shared_key_is_kept`\n`country_invalid`\n\
             `profile_not_offered` at /profile: Give one of shortlived, tlsserver, or leave the profile out\n{names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
         (status = 403, description = "`paid_plan_required`: Certificate management requires paid subscription\n\
             `wildcard_requires_elite`: Wildcard certificates require Elite plan\n\
@@ -169,6 +169,10 @@ async fn apply(
         plan::check_create(plan, &CreateWish { wants_wildcard, wants_auto_renew: wish.auto_renew == Some(true) })?;
     }
     let chosen = wish.check_key(conn, account, &before).await?;
+    if let (Some(alternate), Some(algorithm)) = (&before.alternate, chosen.as_ref().map(|key| key.algorithm).or(wish.key_algorithm)) {
+        let pointer = if chosen.is_some() { "/private_key_id" } else { "/key_algorithm" };
+        wish::check_alternate(pointer, algorithm, alternate.key_algorithm)?;
+    }
     let mut changed = wish.difference(&before);
     if let Some(key) = &chosen {
         if before.private_key != Some(key.id) {

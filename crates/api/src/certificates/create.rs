@@ -10,10 +10,10 @@ use zonecert_domain::plan::{self, CreateWish};
 use zonecert_domain::scope::Scope;
 use zonecert_store::certificates::{self, Certificate, NewCertificate, NewName};
 use zonecert_store::events::NewEvent;
-use zonecert_store::{Connection, StoreError, accounts, events, issuances, own_acme_accounts, private_keys};
+use zonecert_store::{Connection, StoreError, accounts, alternates, events, issuances, own_acme_accounts, private_keys};
 
 use super::view::CertificateView;
-use super::wish::{Wish, WishBody};
+use super::wish::{self, Wish, WishBody};
 use super::{key_choice, naming, profiles, taken, zone};
 use crate::app::App;
 use crate::audit;
@@ -36,13 +36,16 @@ use crate::request::Body;
         ("wildcard" = (summary = "*.your-domain.com and your-domain.com", value = json!({
             "zone_id": "zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f", "domain": "your-domain.com", "wildcard": true,
         }))),
+        ("dual" = (summary = "RSA and ECDSA for the same names", value = json!({
+            "zone_id": "zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f", "domain": "app.your-domain.com", "alternate_key_algorithm": "ecdsa_p256",
+        }))),
     )),
     responses(
         (status = 201, description = "The certificate, for which no order is placed (`place_order` was false).", body = CertificateView,
             headers(("Location" = String))),
         (status = 202, description = "The certificate, whose issuance has begun.", body = CertificateView, headers(("Location" = String))),
         (status = 400, description = "`domain_not_under_zone`: Domain not under zone\n`certificate_name_invalid`, `unknown_choice`\n\
-            `key_algorithm_mismatch`, `shared_key_is_kept`\n`country_invalid`\n\
+            `key_algorithm_mismatch`, `key_types_equal`, `shared_key_is_kept`\n`country_invalid`\n\
             `profile_not_offered` at /profile: Give one of shortlived, tlsserver, or leave the profile out\n{names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
         (status = 403, description = "`certificate_limit_reached`: Certificate limit reached for plan\n\
             `paid_plan_required`: Certificate management requires paid subscription\n\
@@ -100,6 +103,10 @@ pub(super) async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) 
         Some(choice) => Some(choice.get(conn, account).await?),
         None => None,
     };
+    let key_algorithm = shared.as_ref().map_or(wish.key_algorithm, |key| key.algorithm);
+    if let Some(alternate) = wish.alternate_key_algorithm {
+        wish::check_alternate("/alternate_key_algorithm", key_algorithm, alternate)?;
+    }
     let derived = naming::derive(wish.names.primary());
     let new = NewCertificate {
         zone: zone.id,
@@ -107,7 +114,7 @@ pub(super) async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) 
         label: wish.label.as_deref(),
         names: &wish.names,
         environment: wish.environment,
-        key_algorithm: wish.key_algorithm,
+        key_algorithm,
         key_policy: wish.key_policy,
         csr_subject: wish.csr_subject.as_ref(),
         profile: wish.profile.as_deref(),
@@ -121,6 +128,9 @@ pub(super) async fn insert(conn: &mut Connection, caller: &Caller, wish: &Wish) 
     }
     if acme_account.is_some() {
         own_acme_accounts::use_for(conn, account, id, acme_account).await?;
+    }
+    if let Some(alternate) = wish.alternate_key_algorithm {
+        alternates::insert_alternate(conn, account, id, alternate).await?;
     }
     // The new one is counted already.
     plan::check_limit(plan, certificates::count_slots(conn, account).await? - 1)?;

@@ -96,8 +96,8 @@ pub(super) async fn list(app: web::Data<App>, caller: Caller, id: Id<Certificate
         Ok((certificate, deployments::list_deployments(conn, account, id).await?))
     };
     let (certificate, deployed) = app.store.tenant::<_, StoreError, _>(account, body).await?;
-    let current = certificate.current_version.as_ref().map(|version| version.fingerprint_sha256.as_str());
-    let deployments = deployed.iter().map(|deployment| DeploymentView::new(deployment, current)).collect();
+    let deployments =
+        deployed.iter().map(|deployment| DeploymentView::new(deployment, certificate.expected_at(deployment.observed()))).collect();
     Ok(HttpResponse::Ok().json(List { deployments }))
 }
 

@@ -4,12 +4,13 @@
 use actix_web::http::header::{self, CacheDirective, EntityTag, Header, HeaderValue};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use zeroize::Zeroizing;
 use zonecert_domain::certificate::CertificateStatus;
-use zonecert_domain::id::{CertificateId, VersionId};
+use zonecert_domain::id::{AccountId, CertificateId, VersionId};
+use zonecert_domain::key::KeyType;
 use zonecert_domain::scope::Scope;
 use zonecert_pki::{CertificateChain, PrivateKey};
 use zonecert_store::certificates::{self, Certificate};
@@ -21,12 +22,33 @@ use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
 use crate::openapi::values;
-use crate::problem::Problem;
-use crate::request::Id;
+use crate::problem::{FieldError, Problem};
+use crate::request::{Id, Query};
+use crate::text;
 
 const JSON: &str = "application/json";
 /// The media type of PEM, as Cert Warden has it too.
 pub(crate) const PEM: &str = "application/x-pem-file";
+
+/// Which of the versions in use is wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// Of a dual certificate: the version with a key of this type. Where it is absent, the version with the first key.
+    #[param(value_type = Option<values::KeyType>, inline)]
+    key_type: Option<String>,
+}
+
+impl Wanted {
+    fn key_type(&self) -> Result<Option<KeyType>, FieldError> {
+        key_type(self.key_type.as_deref())
+    }
+}
+
+pub(super) fn key_type(given: Option<&str>) -> Result<Option<KeyType>, FieldError> {
+    text::choice("?key_type", given, &KeyType::ALL, KeyType::as_str)
+}
 
 /// The files in one answer.
 #[derive(Serialize, ToSchema)]
@@ -63,12 +85,14 @@ pub(crate) struct Known {
 /// Possible as long as `downloadable` is true, whatever the status.
 #[utoipa::path(
     get, path = "/api/v1/certificates/{id}/download", tag = "certificates", operation_id = "downloadCertificate",
-    params(("id" = inline(values::CertificateId), Path), Known),
+    params(("id" = inline(values::CertificateId), Path), Known, Wanted),
     responses(
         (status = 200, description = "The three files, in PEM.", body = Files, headers(("ETag" = String))),
         (status = 304, description = "The client has the version in use already.", headers(("ETag" = String))),
+        (status = 400, description = "`unknown_choice` at ?key_type: Give one of rsa, ecdsa"),
         (status = 409, description = "`certificate_not_ready`: The certificate is not issued yet; look at its `status` again in some seconds, \
-            and at its logs if it takes longer"),
+            and at its logs if it takes longer\n\
+            `no_version_of_key_type`: The certificate has no valid version with a key of the type ecdsa; `alternate` says what is known of its other key"),
     ),
 )]
 pub(super) async fn json(
@@ -76,10 +100,12 @@ pub(super) async fn json(
     app: web::Data<App>,
     caller: Caller,
     id: Id<CertificateId>,
+    query: Query<Wanted>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
     caller.require(Scope::KeysRead)?;
-    send(&request, &app, caller, id.read()?, Which::InUse, Part::All).await
+    let wanted = query.read()?.key_type()?;
+    send(&request, &app, caller, id.read()?, Which::InUse(wanted), Part::All).await
 }
 
 /// Leaf and chain in one file
@@ -87,30 +113,41 @@ pub(super) async fn json(
 /// What a TLS server is configured with, beside the key.
 #[utoipa::path(
     get, path = "/api/v1/certificates/{id}/pem", tag = "certificates", operation_id = "getCertificatePem",
-    params(("id" = inline(values::CertificateId), Path), Known),
+    params(("id" = inline(values::CertificateId), Path), Known, Wanted),
     responses(
         (status = 200, description = "The file.", body = Pem, content_type = "application/x-pem-file",
             headers(("ETag" = String), ("Content-Disposition" = String))),
         (status = 304, description = "The client has the version in use already.", headers(("ETag" = String))),
+        (status = 400, description = "`unknown_choice` at ?key_type: Give one of rsa, ecdsa"),
         (status = 409, description = "`certificate_not_ready`: The certificate is not issued yet; look at its `status` again in some seconds, \
-            and at its logs if it takes longer"),
+            and at its logs if it takes longer\n\
+            `no_version_of_key_type`: The certificate has no valid version with a key of the type ecdsa; `alternate` says what is known of its other key"),
     ),
 )]
-pub(super) async fn pem(request: HttpRequest, app: web::Data<App>, caller: Caller, id: Id<CertificateId>) -> Result<HttpResponse, Problem> {
+pub(super) async fn pem(
+    request: HttpRequest,
+    app: web::Data<App>,
+    caller: Caller,
+    id: Id<CertificateId>,
+    query: Query<Wanted>,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
-    send(&request, &app, caller, id.read()?, Which::InUse, Part::LeafAndChain).await
+    let wanted = query.read()?.key_type()?;
+    send(&request, &app, caller, id.read()?, Which::InUse(wanted), Part::LeafAndChain).await
 }
 
 /// The issuers, without the leaf
 #[utoipa::path(
     get, path = "/api/v1/certificates/{id}/chain", tag = "certificates", operation_id = "getCertificateChain",
-    params(("id" = inline(values::CertificateId), Path), Known),
+    params(("id" = inline(values::CertificateId), Path), Known, Wanted),
     responses(
         (status = 200, description = "The file.", body = Pem, content_type = "application/x-pem-file",
             headers(("ETag" = String), ("Content-Disposition" = String))),
         (status = 304, description = "The client has the version in use already.", headers(("ETag" = String))),
+        (status = 400, description = "`unknown_choice` at ?key_type: Give one of rsa, ecdsa"),
         (status = 409, description = "`certificate_not_ready`: The certificate is not issued yet; look at its `status` again in some seconds, \
-            and at its logs if it takes longer"),
+            and at its logs if it takes longer\n\
+            `no_version_of_key_type`: The certificate has no valid version with a key of the type ecdsa; `alternate` says what is known of its other key"),
     ),
 )]
 pub(super) async fn chain(
@@ -118,9 +155,11 @@ pub(super) async fn chain(
     app: web::Data<App>,
     caller: Caller,
     id: Id<CertificateId>,
+    query: Query<Wanted>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
-    send(&request, &app, caller, id.read()?, Which::InUse, Part::Chain).await
+    let wanted = query.read()?.key_type()?;
+    send(&request, &app, caller, id.read()?, Which::InUse(wanted), Part::Chain).await
 }
 
 /// The private key of the version in use
@@ -128,24 +167,34 @@ pub(super) async fn chain(
 /// PKCS#8 in PEM. Each download is noted in the audit log.
 #[utoipa::path(
     get, path = "/api/v1/certificates/{id}/key", tag = "certificates", operation_id = "getCertificateKey",
-    params(("id" = inline(values::CertificateId), Path), Known),
+    params(("id" = inline(values::CertificateId), Path), Known, Wanted),
     responses(
         (status = 200, description = "The file.", body = Pem, content_type = "application/x-pem-file",
             headers(("ETag" = String), ("Content-Disposition" = String))),
         (status = 304, description = "The client has the version in use already.", headers(("ETag" = String))),
+        (status = 400, description = "`unknown_choice` at ?key_type: Give one of rsa, ecdsa"),
         (status = 409, description = "`certificate_not_ready`: The certificate is not issued yet; look at its `status` again in some seconds, \
-            and at its logs if it takes longer"),
+            and at its logs if it takes longer\n\
+            `no_version_of_key_type`: The certificate has no valid version with a key of the type ecdsa; `alternate` says what is known of its other key"),
     ),
 )]
-pub(super) async fn key(request: HttpRequest, app: web::Data<App>, caller: Caller, id: Id<CertificateId>) -> Result<HttpResponse, Problem> {
+pub(super) async fn key(
+    request: HttpRequest,
+    app: web::Data<App>,
+    caller: Caller,
+    id: Id<CertificateId>,
+    query: Query<Wanted>,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::KeysRead)?;
-    send(&request, &app, caller, id.read()?, Which::InUse, Part::Key).await
+    let wanted = query.read()?.key_type()?;
+    send(&request, &app, caller, id.read()?, Which::InUse(wanted), Part::Key).await
 }
 
 /// Whose files are sent.
 #[derive(Clone, Copy)]
 pub(super) enum Which {
-    InUse,
+    /// Of a dual certificate the version with its first key, unless one with a key of this type is wanted.
+    InUse(Option<KeyType>),
     Version(VersionId),
 }
 
@@ -237,7 +286,7 @@ async fn find(request: &HttpRequest, app: &App, caller: Caller, id: CertificateI
     let body = async move |conn: &mut Connection| {
         let certificate = certificates::get_certificate(conn, account, id).await?;
         let wanted = match which {
-            Which::InUse => in_use(&certificate)?,
+            Which::InUse(key_type) => in_use(conn, account, &certificate, key_type).await?,
             Which::Version(version) => check_valid(&version_history::get_version(conn, account, id, version).await?)?,
         };
         if known_to_client(&known, wanted) {
@@ -255,9 +304,29 @@ async fn find(request: &HttpRequest, app: &App, caller: Caller, id: CertificateI
     app.store.tenant(account, body).await
 }
 
-pub(super) fn in_use(certificate: &Certificate) -> Result<VersionId, Problem> {
+/// The version in use, if it is valid; of the two of a dual certificate the one with a key of this type.
+pub(super) async fn in_use(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: &Certificate,
+    key_type: Option<KeyType>,
+) -> Result<VersionId, Problem> {
     let current = certificate.current_version.as_ref().filter(|_| certificate.downloadable);
-    current.map(|version| version.id).ok_or_else(|| not_ready(certificate))
+    let Some(key_type) = key_type else { return current.map(|version| version.id).ok_or_else(|| not_ready(certificate)) };
+    let other = certificate.alternate.as_ref().filter(|alternate| alternate.downloadable).and_then(|alternate| alternate.version.as_ref());
+    if current.is_none() && other.is_none() {
+        return Err(not_ready(certificate));
+    }
+    for version in current.into_iter().chain(other) {
+        // The algorithm of the certificate is that of its next key.
+        let chain = read_chain(&versions::get_version(conn, account, version.id).await?)?;
+        if chain.key_algorithm().is_some_and(|algorithm| algorithm.key_type() == key_type) {
+            return Ok(version.id);
+        }
+    }
+    let detail =
+        format!("The certificate has no valid version with a key of the type {key_type}; `alternate` says what is known of its other key");
+    Err(Problem::conflict("no_version_of_key_type", detail))
 }
 
 fn known_to_client(known: &header::IfNoneMatch, version: VersionId) -> bool {

@@ -11,7 +11,7 @@ use zonecert_domain::scope::Scope;
 use zonecert_pki::pfx::{Encryption, MAX_PASSWORD_BYTES};
 use zonecert_store::{Connection, certificates};
 
-use super::download::{Known, if_none_match, in_use, is_known};
+use super::download::{Known, if_none_match, in_use, is_known, key_type};
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
@@ -31,6 +31,9 @@ pub(super) struct Parameters {
     /// `aes256`, where it is absent, or `3des` for old readers.
     #[param(value_type = Option<values::PfxEncryption>, inline)]
     encryption: Option<String>,
+    /// Of a dual certificate: the version with a key of this type. Where it is absent, the version with the first key.
+    #[param(value_type = Option<values::KeyType>, inline)]
+    key_type: Option<String>,
 }
 
 /// Certificate, chain and private key in one encrypted file
@@ -52,7 +55,8 @@ pub(super) struct Parameters {
             `pfx_password_invalid`: A password has 1 to 128 printable ASCII characters\n\
             `unknown_choice` at ?encryption: Give one of aes256, 3des"),
         (status = 409, description = "`certificate_not_ready`: The certificate is not issued yet; look at its `status` again in some seconds, \
-            and at its logs if it takes longer"),
+            and at its logs if it takes longer\n\
+            `no_version_of_key_type`: The certificate has no valid version with a key of the type ecdsa; `alternate` says what is known of its other key"),
     ),
 )]
 pub(super) async fn pfx(
@@ -67,10 +71,11 @@ pub(super) async fn pfx(
     let (id, parameters) = (id.read()?, query.read()?);
     let encryption =
         text::choice("?encryption", parameters.encryption.as_deref(), &Encryption::ALL, Encryption::as_str)?.unwrap_or_default();
+    let key_type = key_type(parameters.key_type.as_deref())?;
     let account = caller.account;
     let certificate = certificates::read_certificate(&app.store, account, id).await?;
     let password = password(&request)?;
-    let current = in_use(&certificate)?;
+    let current = app.store.tenant(account, async |conn| in_use(conn, account, &certificate, key_type).await).await?;
     let wish = Wish { account, version: current, name: &certificate.name, encryption, password };
     let file = pfx::get_or_make(&app, wish).await?;
     let tag = EntityTag::new_strong(file.id.to_string());

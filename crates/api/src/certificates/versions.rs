@@ -231,7 +231,8 @@ fn nothing_to_revoke(version: &RecordedVersion) -> Problem {
 ///
 /// From now on it is the one that is retrieved, until the next one is issued: then that is. The certificate renews as this version is due: `next_renewal_at`
 /// says when. That is a day from now at the earliest, or after a quarter of the time that is left where it ends within days; to stay with it for longer, set
-/// `auto_renew` to false. What is being issued already goes on. Nothing is revoked. The version in use is answered as it is.
+/// `auto_renew` to false. What is being issued already goes on. Nothing is revoked. The version in use is answered as it is. Of a dual certificate, a version
+/// takes the place of the one with the same key.
 #[utoipa::path(
     post, path = "/api/v1/certificates/{id}/versions/{version_id}/activate", tag = "certificates", operation_id = "activateCertificateVersion",
     params(("id" = inline(values::CertificateId), Path), ("version_id" = inline(values::VersionId), Path), idempotency::Parameters),
@@ -281,7 +282,8 @@ async fn put_in_use(conn: &mut Connection, caller: &Caller, id: CertificateId, v
         return Err(download::not_ready(&certificate));
     }
     versions_in_use::activate(conn, account, id, version.usable(), &caller.actor()).await?;
-    let left = certificate.current_version.as_ref().map(|current| current.id);
+    let of_other_key = certificate.alternate.as_ref().and_then(|alternate| alternate.version.as_ref());
+    let left = if version.is_alternate { of_other_key } else { certificate.current_version.as_ref() }.map(|version| version.id);
     let details = json!({"version_id": version.id, "version_left": left});
     audit::record(conn, caller, "certificate.version_activated", &id.to_string(), details).await?;
     Ok(certificates::get_certificate(conn, account, id).await?)

@@ -9,7 +9,7 @@ use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::DnsName;
 use zonecert_domain::renewal::RenewalBlock;
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
-use zonecert_store::certificates::{Certificate, CurrentVersion, Deployed, RenewalInfo, RequestedRevocation};
+use zonecert_store::certificates::{Alternate, Certificate, CurrentVersion, Deployed, RenewalInfo, RequestedRevocation};
 
 use super::csr_subject::CsrSubjectView;
 use super::finding::FindingView;
@@ -80,6 +80,9 @@ pub(super) struct CertificateView<'a> {
     renewal_info: Option<RenewalInfoView<'a>>,
     #[schema(required)]
     current_version: Option<VersionView<'a>>,
+    /// The other key of a dual certificate; null for one that has one key.
+    #[schema(required)]
+    alternate: Option<AlternateView<'a>>,
     /// What each server that reports does with it, by name.
     #[schema(max_items = 50)]
     deployed: Vec<DeployedView<'a>>,
@@ -164,6 +167,22 @@ struct VersionView<'a> {
     names: &'a [String],
 }
 
+/// The other key of a dual certificate, and the version with it that is in use.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Alternate)]
+struct AlternateView<'a> {
+    #[schema(value_type = values::KeyAlgorithm)]
+    key_algorithm: KeyAlgorithm,
+    /// The key, as a resource.
+    #[schema(value_type = values::KeyId)]
+    private_key_id: KeyId,
+    /// Whether the version is there, and neither expired nor revoked.
+    downloadable: bool,
+    /// Null until the first one is issued.
+    #[schema(required)]
+    version: Option<VersionView<'a>>,
+}
+
 /// What a server does with a certificate.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Deployed)]
@@ -216,6 +235,7 @@ impl<'a> CertificateView<'a> {
             renewal_blocked_by: certificate.renewal_blocked_by.map(BlockView::from),
             renewal_info: certificate.renewal_info.as_ref().map(RenewalInfoView::from),
             current_version: certificate.current_version.as_ref().map(VersionView::from),
+            alternate: certificate.alternate.as_ref().map(AlternateView::from),
             deployed: certificate.deployed.iter().map(DeployedView::from).collect(),
             revocation: certificate.revocation.map(RevocationView::from),
             last_error: certificate.last_error.as_ref(),
@@ -253,6 +273,17 @@ impl<'a> From<&'a CurrentVersion> for VersionView<'a> {
             not_before: version.not_before,
             not_after: version.not_after,
             names: &version.names,
+        }
+    }
+}
+
+impl<'a> From<&'a Alternate> for AlternateView<'a> {
+    fn from(alternate: &'a Alternate) -> Self {
+        Self {
+            key_algorithm: alternate.key_algorithm,
+            private_key_id: alternate.private_key,
+            downloadable: alternate.downloadable,
+            version: alternate.version.as_ref().map(VersionView::from),
         }
     }
 }

@@ -48,6 +48,9 @@ pub(super) struct WishBody {
     /// `rsa2048` where it is absent.
     #[schema(value_type = Option<values::KeyAlgorithm>)]
     key_algorithm: Option<String>,
+    /// Makes it a dual certificate: RSA beside ECDSA, for servers that load one of each. Of the type that `key_algorithm` is not.
+    #[schema(value_type = Option<values::KeyAlgorithm>)]
+    alternate_key_algorithm: Option<String>,
     /// `rotate` where it is absent.
     #[schema(value_type = Option<values::KeyPolicy>)]
     key_policy: Option<String>,
@@ -81,6 +84,8 @@ pub(super) struct Wish {
     pub(super) name: Option<String>,
     pub(super) label: Option<String>,
     pub(super) key_algorithm: KeyAlgorithm,
+    /// That of the other key of a dual certificate.
+    pub(super) alternate_key_algorithm: Option<KeyAlgorithm>,
     pub(super) key_policy: KeyPolicy,
     /// None where it gets a key of its own.
     pub(super) private_key: Option<KeyChoice>,
@@ -116,6 +121,11 @@ impl Wish {
         let key_algorithm = faults.check(key_algorithm(body.key_algorithm.as_deref()));
         let key_policy = faults.check(key_policy(body.key_policy.as_deref()));
         let csr_subject = body.subject.as_ref().and_then(|subject| subject.parse(&mut faults));
+        let alternate_key_algorithm = faults.check(algorithm("/alternate_key_algorithm", body.alternate_key_algorithm.as_deref()));
+        // That of a key that is there already is known once that is found.
+        if let (Some(first), Some(Some(alternate)), None) = (key_algorithm, alternate_key_algorithm, &body.private_key_id) {
+            faults.check(check_alternate("/alternate_key_algorithm", first.unwrap_or_default(), alternate));
+        }
         let environment = faults.check(environment(body.environment.as_deref()));
         let wish = (|| {
             Some(Self {
@@ -125,6 +135,7 @@ impl Wish {
                 name: name?.map(str::to_owned),
                 label: label?,
                 key_algorithm: key_algorithm?.unwrap_or_default(),
+                alternate_key_algorithm: alternate_key_algorithm?,
                 key_policy: key_policy?.unwrap_or_default(),
                 private_key: body.private_key_id.as_deref().map(KeyChoice::parse),
                 acme_account: body.acme_account_id.as_deref().map(AcmeAccountChoice::parse),
@@ -157,6 +168,15 @@ pub(crate) fn algorithm(pointer: &str, given: Option<&str>) -> Result<Option<Key
     text::choice(pointer, given, &KeyAlgorithm::ALL, KeyAlgorithm::as_str)
 }
 
+/// Whether the two keys of a dual certificate are of different types: a server that loads two of one type uses one of them.
+pub(super) fn check_alternate(pointer: &str, first: KeyAlgorithm, alternate: KeyAlgorithm) -> Result<(), FieldError> {
+    if first.key_type() != alternate.key_type() {
+        return Ok(());
+    }
+    let detail = format!("{first} and {alternate} are of the same type; of a dual certificate one key is RSA and the other ECDSA");
+    Err(FieldError::new(pointer, "key_types_equal", detail))
+}
+
 pub(super) fn key_policy(given: Option<&str>) -> Result<Option<KeyPolicy>, FieldError> {
     text::choice("/key_policy", given, &KeyPolicy::ALL, KeyPolicy::as_str)
 }
@@ -181,15 +201,18 @@ mod tests {
         let least = json!({"zone_id": ZoneId::new(), "domain": "app.example.test"});
         let nulls = json!({
             "zone_id": ZoneId::new(), "domain": "app.example.test", "sans": null, "wildcard": null, "include_base": null,
-            "auto_renew": null, "name": null, "label": null, "key_algorithm": null, "key_policy": null, "private_key_id": null, "subject": null, "profile": null,
-            "acme_account_id": null, "environment": null,
+            "auto_renew": null, "name": null, "label": null, "key_algorithm": null, "alternate_key_algorithm": null, "key_policy": null, "private_key_id": null,
+            "subject": null, "profile": null, "acme_account_id": null, "environment": null,
             "place_order": null,
         });
         for body in [least, nulls] {
             let wish = parse(body).unwrap();
             assert_eq!(wish.names.names().len(), 1);
             assert_eq!((wish.auto_renew, wish.name, wish.label), (None, None, None));
-            assert_eq!((wish.key_algorithm, wish.key_policy), (KeyAlgorithm::Rsa2048, KeyPolicy::Rotate));
+            assert_eq!(
+                (wish.key_algorithm, wish.alternate_key_algorithm, wish.key_policy),
+                (KeyAlgorithm::Rsa2048, None, KeyPolicy::Rotate)
+            );
             assert_eq!((wish.environment, wish.place_order), (Environment::Production, true));
             assert_eq!((wish.csr_subject, wish.profile), (None, None));
         }

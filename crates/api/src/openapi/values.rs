@@ -95,6 +95,8 @@ words! {
     KeyPolicy = certificates::KeyPolicy::ALL.map(certificates::KeyPolicy::as_str);
     /// Why a record of a zone file was left out.
     LeftOutReason = records::LeftOutReason::ALL.map(records::LeftOutReason::code);
+    /// The type of a key.
+    KeyType = key::KeyType::ALL.map(key::KeyType::as_str);
     /// How much attention an event asks for.
     Level = events::Level::ALL.map(events::Level::as_str);
     /// How far an order is; `issued`, `failed` and `abandoned` are the ends of it.

@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use reqwest::StatusCode;
 use serde_json::Value;
 use zonecert_devstack::product::Role;
-use zonecert_domain::id::{CertificateId, OrderId, VersionId};
+use zonecert_domain::id::{CertificateId, KeyId, OrderId, VersionId};
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_pki::{CertificateChain, PrivateKey};
 use zonecert_store::{Connection, Store, StoreError, private_keys, renewal_schedule};
@@ -40,19 +40,42 @@ pub(crate) fn names(certificate: &Value) -> Vec<String> {
 /// Gives the certificate a version with a key and an order, as the worker does: it began 10 days before now or before its end, and ends in `days`
 /// days. The live issuance is over, and the certificate is `status`.
 pub(crate) async fn issue(caller: &Caller<'_>, certificate: &Value, days: i64, status: &str) -> Files {
+    issue_with(caller, certificate, days, Some(status)).await
+}
+
+/// The same with the other key of a dual certificate, which is RSA; nothing changes of the first.
+pub(crate) async fn issue_alternate(caller: &Caller<'_>, certificate: &Value, days: i64) -> Files {
+    issue_with(caller, certificate, days, None).await
+}
+
+/// Without a status it is for the other key.
+async fn issue_with(caller: &Caller<'_>, certificate: &Value, days: i64, status: Option<&str>) -> Files {
     let api = caller.api;
-    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let key = PrivateKey::generate(if status.is_some() { KeyAlgorithm::EcdsaP256 } else { KeyAlgorithm::Rsa2048 }).unwrap();
+    let other_key: Option<KeyId> =
+        certificate["alternate"]["private_key_id"].as_str().filter(|_| status.is_none()).map(|id| id.parse().unwrap());
     let names = names(certificate);
     let (leaf, chain) = with_issuer(&names, &key);
     let worker = Store::open(&api.product.database_url(Role::Worker), 1, Duration::from_mins(1)).unwrap();
     let (id, account): (CertificateId, _) = (certificate["id"].as_str().unwrap().parse().unwrap(), caller.account);
     let (masters, der, hash) = (api.masters.clone(), key.to_pkcs8_der().unwrap(), key.public_key_sha256());
     let body = async move |conn: &mut Connection| {
-        let key = private_keys::get_or_insert_certificate_key(conn, account, id).await?;
+        let key = match other_key {
+            Some(key) => key,
+            None => private_keys::get_or_insert_certificate_key(conn, account, id).await?,
+        };
         private_keys::insert_key_version(conn, &masters, account, key, &der, hash).await
     };
     let key_version = worker.tenant_write::<_, StoreError, _>(account, body).await.unwrap();
     let (version, order) = (VersionId::new(), OrderId::new());
+    let in_use = match status {
+        Some(status) => format!(
+            "UPDATE certificates SET status = '{status}', current_version_id = '{}', issued_at = now(), expires_at = now() + interval '{days} days'
+             WHERE id = '{}'",
+            version.0, id.0
+        ),
+        None => format!("UPDATE alternates SET version_id = '{}' WHERE certificate_id = '{}'", version.0, id.0),
+    };
     api.execute(&format!(
         "INSERT INTO platform_data_keys (id, master_key_id, wrapped) VALUES (md5('ca')::uuid, 'test', '\\x00') ON CONFLICT DO NOTHING;
          INSERT INTO acme_accounts (id, directory_url, account_url, data_key_id, sealed_credentials)
@@ -64,12 +87,12 @@ pub(crate) async fn issue(caller: &Caller<'_>, certificate: &Value, days: i64, s
              SELECT '{order}', '{account}', id, '{id}', 'https://ca.test/dir', md5('ca')::uuid, 'issued', 'https://ca.test/order/{order}', '{{{names}}}',
                  '{key_version}', '\\x00', now() FROM issuance;
          INSERT INTO versions (id, account_id, certificate_id, number, source, order_id, key_version_id, chain_pem, names, serial, fingerprint_sha256,
-             issuer, subject, not_before, not_after)
+             issuer, subject, not_before, not_after, alternate)
          VALUES ('{version}', '{account}', '{id}', (SELECT count(*) + 1 FROM versions WHERE certificate_id = '{id}'), 'acme', '{order}', '{key_version}',
              '{leaf}{chain}', '{{{names}}}', '01ab', '{fingerprint}', 'CN=Test CA', '', least(now(), now() + interval '{days} days') - interval '10 days',
-             now() + interval '{days} days');
-         UPDATE certificates SET status = '{status}', current_version_id = '{version}', issued_at = now(), expires_at = now() + interval '{days} days'
-             WHERE id = '{id}'",
+             now() + interval '{days} days', {alternate});
+         {in_use}",
+        alternate = status.is_none(),
         id = id.0,
         account = account.0,
         order = order.0,

@@ -19,6 +19,7 @@ mod cors;
 mod deployments;
 mod download;
 mod downloads;
+mod dual;
 mod events;
 mod idempotency;
 mod invitations;

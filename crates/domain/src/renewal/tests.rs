@@ -149,6 +149,7 @@ fn facts() -> RenewalFacts {
         renewed_at: None,
         activated_at: None,
         seed: 7,
+        alternate: None,
     }
 }
 
@@ -161,6 +162,21 @@ fn what_may_renew_is_due_at_its_moment_and_not_while_an_issuance_is_live() {
     assert_eq!(schedule(&facts(), at(70 * DAY)), planned, "a moment that is past stays what it is");
     let live = RenewalFacts { issuance_is_live: true, ..facts() };
     assert_eq!(schedule(&live, at(DAY)), RenewalSchedule { due_at: None, ..planned });
+}
+
+#[test]
+fn what_the_other_key_lacks_is_due_at_once_and_a_day_after_it_failed_and_moves_no_renewal() {
+    let missing = RenewalFacts { alternate: Some(AlternateFacts::default()), ..facts() };
+    let planned = schedule(&missing, at(DAY));
+    assert_eq!((planned.next_renewal_at, planned.due_at), (Some(at(RENEWAL)), Some(at(0))));
+    let failed = RenewalFacts { alternate: Some(AlternateFacts { failed_at: Some(at(DAY)) }), ..facts() };
+    let planned = schedule(&failed, at(DAY));
+    assert_eq!((planned.next_renewal_at, planned.due_at), (Some(at(RENEWAL)), Some(at(2 * DAY))));
+    let late = RenewalFacts { alternate: Some(AlternateFacts { failed_at: Some(at(RENEWAL)) }), ..facts() };
+    assert_eq!(schedule(&late, at(RENEWAL)).due_at, Some(at(RENEWAL)), "the renewal of both does not wait for it");
+    for none in [RenewalFacts { issuance_is_live: true, ..missing }, RenewalFacts { wished: false, ..missing }] {
+        assert_eq!(schedule(&none, at(DAY)).due_at, None);
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use zonecert_domain::renewal::{AriWindow, RenewalBlock};
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 
 use super::request_fields::{self, RequestFieldColumns};
-use super::{Certificate, CurrentVersion, Deployed, KeyPolicy, RenewalInfo, RequestedRevocation};
+use super::{Alternate, Certificate, CurrentVersion, Deployed, KeyPolicy, RenewalInfo, RequestedRevocation};
 use crate::StoreError;
 use crate::deployments::seconds;
 use crate::issuing::Environment;
@@ -57,6 +57,7 @@ pub(super) struct Row {
     updated_at: DateTime<Utc>,
     names: Vec<String>,
     deployed: serde_json::Value,
+    alternate: Option<serde_json::Value>,
 }
 
 /// `certificates.acme_account_id`, which diesel does not know: a table has 32 columns there.
@@ -82,6 +83,13 @@ pub(super) fn query(account: Uuid) -> _ {
         FROM deployments WHERE deployments.account_id = certificates.account_id AND deployments.certificate_id = certificates.id), '[]')");
     let request_fields: (SqlLiteral<Nullable<Jsonb>>, SqlLiteral<Nullable<Text>>) = request_fields::columns();
     let acme_account: SqlLiteral<Nullable<SqlUuid>> = acme_account_column();
+    let alternate: SqlLiteral<Nullable<Jsonb>> = sql("(SELECT
+            jsonb_build_object('key_algorithm', alternates.key_algorithm, 'private_key', alternates.private_key_id,
+                'downloadable', coalesce(other.revoked_at IS NULL AND now() <= other.not_after, false),
+                'version', CASE WHEN other.id IS NOT NULL THEN jsonb_build_object('id', other.id, 'serial', other.serial,
+                    'fingerprint_sha256', other.fingerprint_sha256, 'issuer', other.issuer, 'not_before', other.not_before, 'not_after', other.not_after,
+                    'names', other.names) END)
+        FROM alternates LEFT JOIN versions AS other ON other.id = alternates.version_id WHERE alternates.certificate_id = certificates.id)");
     // Written out: a value that is bound keeps a statement that is planned once from the index of live issuances.
     let is_active: SqlLiteral<Bool> = sql("issuances.status = 'active'");
     certificates::table
@@ -130,6 +138,7 @@ pub(super) fn query(account: Uuid) -> _ {
             certificates::updated_at,
             names,
             deployed,
+            alternate,
         ))
 }
 
@@ -155,6 +164,7 @@ impl Row {
         let current_version = self.version.map(read_version);
         let (csr_subject, profile) = request_fields::read(self.request_fields)?;
         let current = current_version.as_ref().map(|version| version.fingerprint_sha256.as_str());
+        let alternate = self.alternate.map(read_alternate).transpose()?;
         Ok(Certificate {
             id: CertificateId(self.id),
             zone: self.zone.map(ZoneId),
@@ -173,7 +183,8 @@ impl Row {
             acme_account: self.acme_account.map(AcmeAccountId),
             auto_renew: self.auto_renew,
             status: CertificateStatus::parse(&self.status).ok_or_else(|| corrupt("certificates.status", self.status))?,
-            deployed: read_deployed(self.deployed, current)?,
+            deployed: read_deployed(self.deployed, current, alternate.as_ref())?,
+            alternate,
             current_version,
             revocation: self.revocation.map(read_revocation).transpose()?,
             downloadable: self.downloadable,
@@ -209,8 +220,46 @@ pub(crate) fn read_revocation(value: serde_json::Value) -> Result<RequestedRevoc
     Ok(RequestedRevocation { requested_at: columns.requested_at, reason, status: columns.status })
 }
 
+fn read_alternate(value: serde_json::Value) -> Result<Alternate, StoreError> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        id: Uuid,
+        serial: String,
+        fingerprint_sha256: String,
+        issuer: String,
+        not_before: DateTime<Utc>,
+        not_after: DateTime<Utc>,
+        names: Vec<String>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Columns {
+        key_algorithm: KeyAlgorithm,
+        private_key: Uuid,
+        downloadable: bool,
+        version: Option<Version>,
+    }
+
+    let text = value.to_string();
+    let columns: Columns = serde_json::from_value(value).map_err(|_| StoreError::corrupt("alternates", text))?;
+    let version = columns.version.map(|Version { id, serial, fingerprint_sha256, issuer, not_before, not_after, names }| CurrentVersion {
+        id: VersionId(id),
+        serial,
+        fingerprint_sha256,
+        issuer,
+        not_before,
+        not_after,
+        names,
+    });
+    Ok(Alternate {
+        key_algorithm: columns.key_algorithm,
+        private_key: KeyId(columns.private_key),
+        version,
+        downloadable: columns.downloadable,
+    })
+}
+
 /// What follows from the last report of each target.
-fn read_deployed(value: serde_json::Value, current: Option<&str>) -> Result<Vec<Deployed>, StoreError> {
+fn read_deployed(value: serde_json::Value, current: Option<&str>, alternate: Option<&Alternate>) -> Result<Vec<Deployed>, StoreError> {
     #[derive(serde::Deserialize)]
     struct Columns {
         target: String,
@@ -226,10 +275,16 @@ fn read_deployed(value: serde_json::Value, current: Option<&str>) -> Result<Vec<
     let read = |row: Columns| {
         let (served_sha256, installed_sha256) = (row.served_sha256.as_deref(), row.installed_sha256.as_deref());
         let observed = Observed { served_sha256, installed_sha256, failed: row.failed };
-        let state = DeploymentState::of(observed, current, seconds(row.age));
+        let state = DeploymentState::of(observed, expected(observed, current, alternate), seconds(row.age));
         Deployed { target: row.target, state, reported_at: row.reported_at }
     };
     Ok(rows.into_iter().map(read).collect())
+}
+
+/// The fingerprint that a target is held against: that of the version in use with the other key, where that is what was seen there.
+pub(super) fn expected<'a>(observed: Observed<'_>, current: Option<&'a str>, alternate: Option<&'a Alternate>) -> Option<&'a str> {
+    let other = alternate.and_then(|alternate| alternate.version.as_ref()).map(|version| version.fingerprint_sha256.as_str());
+    other.filter(|other| observed.sha256() == Some(*other)).or(current)
 }
 
 fn read_block(text: String) -> Result<RenewalBlock, StoreError> {

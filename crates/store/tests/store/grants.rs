@@ -16,6 +16,7 @@ const GRANTS: [(&str, &str, &str); 40] = [
         "SELECT UPDATE(deleted_at,destroyed_at,last_event_number)",
     ),
     ("acme_accounts", "", ALL),
+    ("alternates", "SELECT INSERT UPDATE(version_id)", "SELECT UPDATE(version_id)"),
     ("api_keys", "SELECT INSERT UPDATE", "SELECT(account_id,revoked_at) UPDATE(revoked_at)"),
     ("api_tokens", "SELECT INSERT UPDATE", "SELECT(account_id,revoked_at) UPDATE(revoked_at)"),
     ("audit_log", "SELECT INSERT", "INSERT"),
@@ -110,8 +111,9 @@ const FUNCTION_OWNERS: [(&str, &str, &str); 29] = [
 ];
 
 /// The role of the admin API: plans and suspensions, and what follows from them.
-const OPERATOR: [(&str, &str); 10] = [
+const OPERATOR: [(&str, &str); 11] = [
     ("accounts", "SELECT UPDATE(last_event_number,plan,status,suspended_at,suspension_note)"),
+    ("alternates", "SELECT"),
     ("audit_log", "SELECT INSERT"),
     ("certificate_names", "SELECT"),
     ("certificates", "SELECT UPDATE(next_renewal_at,renewal_blocked_by,renewal_due_at,updated_at)"),

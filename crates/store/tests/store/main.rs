@@ -1,6 +1,7 @@
 //! The store on a real PostgreSQL, each role through its own log-in.
 
 mod acme_accounts;
+mod alternates;
 mod audit_log;
 mod ca_budget;
 mod ca_profiles;

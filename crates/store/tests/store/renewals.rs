@@ -38,10 +38,11 @@ pub(crate) async fn issue(world: &World, requested: Requested, age: TimeDelta) -
     let statements = format!(
         "UPDATE orders SET status = 'failed', finished_at = now() WHERE id = '{}';
          INSERT INTO versions (id, account_id, certificate_id, number, source, order_id, key_version_id, chain_pem, names, serial, fingerprint_sha256, issuer,
-             subject, not_before, not_after)
-         SELECT '{}', '{}', '{}', 1 + count(*), 'acme', '{}', '{}', '', '{{}}', '', '', '', '', '{not_before}', '{not_after}' FROM versions
+             subject, not_before, not_after, alternate)
+         SELECT '{}', '{}', '{}', 1 + count(*), 'acme', '{}', '{}', '', '{{}}', '', '', '', '', '{not_before}', '{not_after}',
+             (SELECT alternate FROM issuances WHERE id = '{}') FROM versions
          WHERE certificate_id = '{}'",
-        order.0, version.0, account.0, certificate.0, order.0, key_version.0, certificate.0
+        order.0, version.0, account.0, certificate.0, order.0, key_version.0, requested.issuance.0, certificate.0
     );
     world.database.run(&statements).await;
     let issued = world.held(&lease, async |conn| {

@@ -43,6 +43,8 @@ INSERT INTO versions (id, account_id, certificate_id, number, source, order_id, 
         CASE WHEN used THEN pg_temp.id('order used') END, pg_temp.id('key version used'), 'no chain', '{used.test}', '01', '00', 'CN=CA', 'CN=used.test',
         now(), now() + interval '90 days' FROM kinds;
 UPDATE certificates SET current_version_id = pg_temp.id('version used') WHERE id = pg_temp.id('certificate used');
+INSERT INTO alternates (certificate_id, account_id, key_algorithm, private_key_id, version_id)
+    VALUES (pg_temp.id('certificate used'), pg_temp.me(), 'rsa2048', pg_temp.id('key used'), pg_temp.id('version used'));
 INSERT INTO deployments (account_id, certificate_id, target, served_sha256, installed_version_id, state)
     VALUES (pg_temp.me(), pg_temp.id('certificate used'), 'web1', repeat('0a', 32), pg_temp.id('version used'), 'stale');
 INSERT INTO events (account_id, number, level, event, message) VALUES (pg_temp.me(), 1, 'info', 'order_begun', 'asking the CA');

@@ -32,6 +32,7 @@ async fn nothing_of_a_version_can_be_changed_but_its_revocation() {
             "text" => format!("{column} || 'x'"),
             "integer" => format!("{column} + 1"),
             "timestamp with time zone" => format!("{column} + interval '1 s'"),
+            "boolean" => format!("NOT {column}"),
             "ARRAY" => format!("{column} || 'x'::text"),
             other => panic!("how to change a {other}?"),
         };

@@ -203,10 +203,11 @@ impl World {
 
     /// New material of a key, which is made where there is none.
     pub(crate) async fn key_version(&self, requested: Requested, key: &PrivateKey) -> KeyVersionId {
-        let Requested { account, certificate, .. } = requested;
+        let Requested { account, issuance, .. } = requested;
         let (pkcs8, hash) = (key.to_pkcs8_der().unwrap(), key.public_key_sha256());
         let stored = self.worker.tenant_write(account, async |conn| {
-            let resource = private_keys::get_or_insert_certificate_key(conn, account, certificate).await?;
+            let issuance = issuances::get_issuance(conn, account, issuance).await?;
+            let resource = private_keys::get_or_insert_issuance_key(conn, account, &issuance).await?;
             private_keys::insert_key_version(conn, &self.masters, account, resource, &pkcs8, hash).await
         });
         stored.await.unwrap()

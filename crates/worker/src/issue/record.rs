@@ -85,7 +85,7 @@ impl Run<'_> {
             let begun = self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
                 let order = orders::insert_order(conn, lease.account, &new).await?;
-                self.record_outcome(conn, certificate, Outcome::Running).await?;
+                self.record_outcome(conn, certificate, Outcome::running(issuance)).await?;
                 let mut event = about(issuance, None, "order_begun", format!("asking the CA for {}", subject.names.join(", ")));
                 event.order = Some(order);
                 event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url, "profile": profile });
@@ -123,7 +123,8 @@ impl Run<'_> {
     ) -> Result<(), StoreError> {
         let account = self.lease.account;
         // Under an order that is under way no end is noticed.
-        let auto_renew = !matches!(outcome, Outcome::Running) && renewals::renews(conn, account, certificate).await?;
+        let auto_renew =
+            !matches!(outcome, Outcome::Running | Outcome::RunningBeside) && renewals::renews(conn, account, certificate).await?;
         if issuing::record_outcome(conn, account, certificate, outcome).await? {
             *self.expired.lock().unwrap_or_else(PoisonError::into_inner) = Some(Expired { certificate, auto_renew });
         }
@@ -135,7 +136,7 @@ impl Run<'_> {
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
-                self.record_outcome(conn, issuance.certificate, Outcome::Running).await
+                self.record_outcome(conn, issuance.certificate, Outcome::running(issuance)).await
             })
         })
         .await
@@ -284,7 +285,7 @@ impl Run<'_> {
                 let key_version = match &key {
                     PreparedKey::Kept(version, _) => *version,
                     PreparedKey::New(_) => {
-                        let resource = private_keys::get_or_insert_certificate_key(conn, lease.account, issuance.certificate).await?;
+                        let resource = private_keys::get_or_insert_issuance_key(conn, lease.account, issuance).await?;
                         private_keys::insert_key_version(conn, masters, lease.account, resource, &pkcs8, public_key).await?
                     }
                 };

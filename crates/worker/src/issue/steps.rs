@@ -67,9 +67,9 @@ impl Run<'_> {
     }
 
     /// The certificate that an order takes the place of, by its identifier (RFC 9773 §5): the version in use, where its CA is the one that is asked, and takes that. Whatever goes
-    /// wrong in finding it out is no reason to wait.
+    /// wrong in finding it out is no reason to wait. For the other key of a dual certificate it is none.
     pub(super) async fn find_replaced(&self, issuance: &Issuance, directory: &AcmeDirectory) -> Result<Option<String>, StepError> {
-        if issuance.reason == IssuanceReason::First {
+        if issuance.reason == IssuanceReason::First || issuance.alternate {
             return Ok(None);
         }
         let (account, certificate) = (self.lease.account, issuance.certificate);
@@ -171,11 +171,13 @@ impl Run<'_> {
     /// however often the steps after this one are repeated.
     async fn prepare(&self, issuance: &Issuance, order: &Order) -> Result<(), StepError> {
         let subject = self.subject(issuance).await?;
+        let algorithm =
+            if issuance.alternate { subject.alternate_key_algorithm.ok_or(StoreError::NotFound)? } else { subject.key_algorithm };
         let kept = match subject.key_policy {
-            KeyPolicy::Keep => self.find_kept_key(issuance, subject.key_algorithm).await?,
+            KeyPolicy::Keep => self.find_kept_key(issuance, algorithm).await?,
             KeyPolicy::Rotate => None,
         };
-        let made = self.make_request(kept, &subject, order.names.clone()).await?;
+        let made = self.make_request(kept, algorithm, &subject, order.names.clone()).await?;
         Ok(self.record_prepared(issuance, order, made).await?)
     }
 
@@ -336,12 +338,12 @@ impl Run<'_> {
     }
 
     async fn find_kept_key(&self, issuance: &Issuance, algorithm: KeyAlgorithm) -> Result<Option<PreparedKey>, StepError> {
-        let (account, certificate, masters) = (self.lease.account, issuance.certificate, &self.worker.masters);
+        let (account, masters) = (self.lease.account, &self.worker.masters);
         let kept = self
             .worker
             .store
             .tenant_write(account, async |conn| {
-                let key = private_keys::get_or_insert_certificate_key(conn, account, certificate).await?;
+                let key = private_keys::get_or_insert_issuance_key(conn, account, issuance).await?;
                 let Some(version) = private_keys::find_newest_key_version(conn, account, key).await? else { return Ok(None) };
                 let pkcs8 = private_keys::open_key_version(conn, masters, account, version).await?;
                 Ok::<_, StoreError>(Some((version, pkcs8)))
@@ -357,10 +359,11 @@ impl Run<'_> {
     async fn make_request(
         &self,
         kept: Option<PreparedKey>,
+        algorithm: KeyAlgorithm,
         subject: &Subject,
         names: Vec<String>,
     ) -> Result<(PreparedKey, Vec<u8>), StepError> {
-        let (algorithm, csr_subject) = (subject.key_algorithm, subject.csr_subject.clone());
+        let csr_subject = subject.csr_subject.clone();
         let key = match kept {
             Some(kept) => Some(kept),
             None => key_stock::take(self.worker, algorithm).await.map(PreparedKey::New),

@@ -137,7 +137,7 @@ async fn keep(
     checked: Checked,
 ) -> Result<(Deployment, Option<String>), Problem> {
     let account = caller.account;
-    let current = certificates::get_certificate(conn, account, id).await?.current_version;
+    let certificate = certificates::get_certificate(conn, account, id).await?;
     let installed_version = checked.installed_version.transpose()?;
     if let Some(version) = installed_version
         && !deployments::has_version(conn, account, id, version).await?
@@ -148,18 +148,18 @@ async fn keep(
     if before.is_none() {
         add(conn, caller, id, target).await?;
     }
-    let fingerprint = current.as_ref().map(|version| version.fingerprint_sha256.as_str());
     let observed = Observed {
         served_sha256: checked.served_sha256.as_deref(),
         installed_sha256: checked.installed_sha256.as_deref(),
         failed: checked.error.is_some(),
     };
     let (agent_version, error) = (checked.agent_version.as_deref(), checked.error.as_deref());
+    let fingerprint = certificate.expected_at(observed);
     let state = DeploymentState::of(observed, fingerprint, chrono::TimeDelta::zero());
     let report = Report { target, observed, installed_version, agent_version, error, state };
     let kept = deployments::record_report(conn, account, id, &report).await?;
     if before.as_ref().is_none_or(|before| is_news(before, &kept)) {
-        tell(conn, caller, id, &kept, current.as_ref()).await?;
+        tell(conn, caller, id, &kept, certificate.current_version.as_ref()).await?;
     }
     Ok((kept, fingerprint.map(str::to_owned)))
 }

@@ -1,0 +1,3 @@
+ALTER TABLE versions DROP COLUMN alternate;
+ALTER TABLE issuances DROP COLUMN alternate;
+DROP TABLE alternates;
