@@ -279,7 +279,12 @@ pub async fn insert_certificate(conn: &mut Connection, account: AccountId, new: 
         .execute(conn)
         .await?;
     change::insert_names(conn, account, id, new.names.names()).await?;
-    request_fields::write(conn, account, id, new.csr_subject.map(Some), new.profile.map(Some)).await?;
+    if new.csr_subject.is_some() {
+        request_fields::write_subject(conn, account, id, new.csr_subject).await?;
+    }
+    if new.profile.is_some() {
+        request_fields::write_profile(conn, account, id, new.profile).await?;
+    }
     Ok(id)
 }
 

@@ -32,7 +32,7 @@ pub enum Ending {
 }
 
 /// What is left to be ended of an account's people and keys, table by table, in this order. All of them can be repeated.
-const STATEMENTS: [&str; 16] = [
+const STATEMENTS: [&str; 17] = [
     "DELETE FROM webhooks WHERE account_id = $1",
     // The CA is told once nothing is left to be done with them. What signs is sealed by the platform, and destroyed then.
     "UPDATE own_acme_accounts SET name = '', contact = '{}', registered_contact = '{}', eab_kid = NULL, data_key_id = NULL, sealed_eab = NULL,

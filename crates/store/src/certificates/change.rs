@@ -74,7 +74,12 @@ pub async fn change_certificate(
     if changed == 0 {
         return Err(StoreError::NotFound);
     }
-    request_fields::write(conn, account, id, change.csr_subject, change.profile).await?;
+    if let Some(subject) = change.csr_subject {
+        request_fields::write_subject(conn, account, id, subject).await?;
+    }
+    if let Some(profile) = change.profile {
+        request_fields::write_profile(conn, account, id, profile).await?;
+    }
     if let Some(algorithm) = change.key_algorithm {
         let key = undeleted(account, id)
             .select(certificates::private_key_id.assume_not_null())

@@ -26,30 +26,36 @@ pub(crate) fn read((subject, profile): RequestFieldColumns) -> Result<(Option<Cs
     Ok((subject, profile))
 }
 
-/// Writes those that are to change; what is none stays.
-pub(super) async fn write(
+/// Writes what its requests are to say of their owner.
+pub(super) async fn write_subject(
     conn: &mut Connection,
     account: AccountId,
     id: CertificateId,
-    subject: Option<Option<&CsrSubject>>,
-    profile: Option<Option<&str>>,
+    subject: Option<&CsrSubject>,
 ) -> Result<(), StoreError> {
-    if subject.is_none() && profile.is_none() {
-        return Ok(());
-    }
-    let fields = subject.flatten().map(serde_json::to_value).transpose();
+    let fields = subject.map(serde_json::to_value).transpose();
     let fields = fields.map_err(|error| StoreError::corrupt("certificates.csr_subject", error.to_string()))?;
-    sql_query(
-        "UPDATE certificates SET csr_subject = CASE WHEN $3 THEN $4 ELSE csr_subject END, profile = CASE WHEN $5 THEN $6 ELSE profile END
-         WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL",
-    )
-    .bind::<sql_types::Uuid, _>(account.0)
-    .bind::<sql_types::Uuid, _>(id.0)
-    .bind::<sql_types::Bool, _>(subject.is_some())
-    .bind::<Nullable<Jsonb>, _>(fields)
-    .bind::<sql_types::Bool, _>(profile.is_some())
-    .bind::<Nullable<Text>, _>(profile.flatten().map(str::to_owned))
-    .execute(conn)
-    .await?;
+    sql_query("UPDATE certificates SET csr_subject = $3 WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL")
+        .bind::<sql_types::Uuid, _>(account.0)
+        .bind::<sql_types::Uuid, _>(id.0)
+        .bind::<Nullable<Jsonb>, _>(fields)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Writes which profile is wished.
+pub(super) async fn write_profile(
+    conn: &mut Connection,
+    account: AccountId,
+    id: CertificateId,
+    profile: Option<&str>,
+) -> Result<(), StoreError> {
+    sql_query("UPDATE certificates SET profile = $3 WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL")
+        .bind::<sql_types::Uuid, _>(account.0)
+        .bind::<sql_types::Uuid, _>(id.0)
+        .bind::<Nullable<Text>, _>(profile.map(str::to_owned))
+        .execute(conn)
+        .await?;
     Ok(())
 }

@@ -88,7 +88,7 @@ impl Run<'_> {
                 self.record_outcome(conn, certificate, Outcome::running(issuance)).await?;
                 let mut event = about(issuance, None, "order_begun", format!("asking the CA for {}", subject.names.join(", ")));
                 event.order = Some(order);
-                event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url, "profile": profile });
+                event.details = json!({ "attempt": issuance.attempts + 1, "directory": directory_url, "profile": new.profile });
                 events::record(conn, lease.account, event).await?;
                 // What replaces a certificate is exempt from the limit that this is about.
                 let renewal = replaces.is_none() && versions::has_version_for(conn, lease.account, certificate, names).await?;
