@@ -79,7 +79,7 @@ struct BudgetView<'a> {
     responses(
         (status = 200, description = "What was found. A certificate may be requested whatever it is.", body = PreflightView),
         (status = 400, description = "`domain_not_under_zone`: Domain not under zone\n`certificate_name_invalid`, `unknown_choice`\n\
-            {names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
+            `key_types_equal`\n{names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
         (status = 404, description = "`zone_not_found`: Zone not found or no permission"),
     ),
 )]
