@@ -79,18 +79,13 @@ struct BudgetView<'a> {
     responses(
         (status = 200, description = "What was found. A certificate may be requested whatever it is.", body = PreflightView),
         (status = 400, description = "`domain_not_under_zone`: Domain not under zone\n`certificate_name_invalid`, `unknown_choice`\n\
-<<<<<<< HEAD
-            `country_invalid`\n\
+            `key_types_equal`\n`country_invalid`\n\
             `profile_not_offered` at /profile: Give one of shortlived, tlsserver, or leave the profile out\n\
             {names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
         (status = 404, description = "`zone_not_found`: Zone not found or no permission\n\
             `key_not_found`: Private key not found or no permission\n\
             `acme_account_not_found`: ACME account not found or no permission"),
         (status = 409, description = "`acme_account_not_valid`: The ACME account is pending; see GET /api/v1/acme-accounts/acme_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f for why, and use it once it is valid"),
-=======
-            `key_types_equal`\n{names}\n`too_many_names`, `name_redundant_with_wildcard`\n{line}"),
-        (status = 404, description = "`zone_not_found`: Zone not found or no permission"),
->>>>>>> dual
     ),
 )]
 pub(super) async fn preflight(

@@ -12,7 +12,7 @@ use zonecert_store::orders::{self, OrderChange};
 use zonecert_store::revocations::{self, NewRevocation};
 use zonecert_store::{StoreError, private_keys};
 
-use crate::world::{Issued, Requested, World};
+use crate::world::{Issued, Requested, World, step_taken};
 
 async fn cancel(world: &World, account: AccountId, certificate: CertificateId) -> bool {
     world.api.tenant_write(account, async |conn| issuances::request_cancel(conn, account, certificate).await).await.unwrap()
@@ -46,7 +46,7 @@ async fn whoever_works_on_a_cancelled_issuance_records_nothing_more_and_the_next
 
     assert!(cancel(&world, account, certificate).await);
 
-    let late = world.held(&lease, async |conn| issuances::record_step_taken(conn, &lease).await).await;
+    let late = world.held(&lease, async |conn| step_taken(conn, &lease).await).await;
     assert!(matches!(late, Err(StoreError::Stale)), "{late:?}");
     let kept =
         world.worker.tenant(account, async |conn| issuances::renew_lease(conn, &lease, std::time::Duration::from_mins(1)).await).await;

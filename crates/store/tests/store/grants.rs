@@ -8,7 +8,7 @@ use crate::database::{Database, Role};
 const ALL: &str = "SELECT INSERT UPDATE DELETE";
 
 /// Table, and what the API and the worker may do to it. A list in parentheses names the only columns.
-const GRANTS: [(&str, &str, &str); 40] = [
+const GRANTS: [(&str, &str, &str); 42] = [
     ("__diesel_schema_migrations", "SELECT", "SELECT"),
     (
         "accounts",

@@ -9,7 +9,7 @@ use zonecert_store::issuances::{self, Lease};
 use zonecert_store::orders::{self, OrderChange};
 use zonecert_store::{StoreError, zone_projections};
 
-use crate::world::{Requested, World, in_a_day};
+use crate::world::{Requested, World, in_a_day, step_taken};
 
 #[tokio::test]
 async fn an_issuance_comes_with_one_job_that_names_it() {
@@ -171,7 +171,7 @@ async fn steps_that_fail_are_counted_until_one_is_taken() {
     }
     assert_eq!(world.column(requested, "failure").await.as_deref(), Some(r#"{"code": "ca_unreachable"}"#));
     for _ in 0..2 {
-        world.held(&lease, async |conn| issuances::record_step_taken(conn, &lease).await).await.unwrap();
+        world.held(&lease, async |conn| step_taken(conn, &lease).await).await.unwrap();
         assert_eq!(world.issuance(requested).await.step_failures, 0);
     }
     assert_eq!(world.column(requested, "failure").await, None);

@@ -308,3 +308,9 @@ pub(crate) fn in_a_day() -> DateTime<Utc> {
 pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }
+
+/// Records as the holder of a lease that a step was taken.
+pub(crate) async fn step_taken(conn: &mut Connection, lease: &Lease) -> Result<(), StoreError> {
+    let held = issuances::guard(conn, lease).await?;
+    issuances::record_step_taken(conn, lease, held).await
+}
