@@ -20,6 +20,7 @@ mod metrics;
 mod outages;
 mod people;
 mod propagation;
+mod push;
 mod renewal_info;
 mod renewals;
 mod revocation;

@@ -28,6 +28,7 @@ mod outcome;
 mod people;
 mod pfx_files;
 mod platform_state;
+mod push_targets;
 mod queue_jobs;
 mod renewal_info;
 mod renewals;

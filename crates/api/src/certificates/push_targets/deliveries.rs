@@ -3,7 +3,6 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 use zonecert_domain::id::{CertificateId, DeliveryId, VersionId};
 use zonecert_domain::scope::Scope;
