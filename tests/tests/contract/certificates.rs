@@ -50,6 +50,7 @@ pub(crate) async fn scenario(world: &World) -> Result<()> {
     }
     change(world, &at(&issued)).await;
     deployments(world, &at(&issued)).await;
+    push_targets(world, &at(&issued)).await;
 
     let renew = Request::post(format!("{}/renew", at(&issued))).by(token);
     api.once(202, renew.clone(), "again=1").await;
@@ -113,6 +114,8 @@ async fn versions(World { api, callers, .. }: &World, path: &str) -> Result<()> 
     api.once(200, post(format!("{older}/activate")), "again=1").await;
     assert_eq!(api.expect(200, get(older.clone())).await["is_current"], true);
     api.expect(200, post(format!("{newer}/activate"))).await;
+    api.once(202, post(format!("{newer}/post-process")), "again=1").await;
+    assert_eq!(api.expect(409, post(format!("{older}/post-process"))).await["code"], "version_not_in_use");
 
     let revoke = post(format!("{older}/revoke"));
     api.once(202, revoke.clone().json(json!({"reason": "superseded"})), "again=1").await;
@@ -127,6 +130,26 @@ async fn versions(World { api, callers, .. }: &World, path: &str) -> Result<()> 
         assert_eq!(api.expect(409, get(format!("{older}/{file}"))).await["code"], "version_revoked");
     }
     Ok(())
+}
+
+async fn push_targets(World { api, callers, .. }: &World, path: &str) {
+    let token = callers.program.as_str();
+    let targets = format!("{path}/push-targets");
+    let make = |address: &str| Request::post(&targets).by(token).json(json!({"address": address}));
+    let made = api.expect(201, make("web1.customer.test")).await;
+    let target = format!("{targets}/{}", text(&made["id"]));
+    api.expect(201, make("web2.customer.test:8443")).await;
+    assert_eq!(api.expect(409, make("web1.customer.test:5055")).await["code"], "push_target_exists");
+    assert_eq!(api.expect(400, make("https://web3.customer.test")).await["code"], "address_invalid");
+    api.expect(200, Request::get(&targets).by(token)).await;
+    api.expect(200, Request::get(&target).by(token)).await;
+    let change = |body| Request::patch(&target).by(token).json(body);
+    api.expect(200, change(json!({"enabled": false, "client_key": made["client_key"]}))).await;
+    assert_eq!(api.expect(409, change(json!({"address": "web2.customer.test:8443"}))).await["code"], "push_target_exists");
+    assert_eq!(api.expect(400, change(json!({"client_key": "short"}))).await["code"], "client_key_invalid");
+    api.expect(200, Request::get(format!("{target}/deliveries?limit=1")).by(token)).await;
+    assert_eq!(api.expect(400, Request::get(format!("{target}/deliveries?status=lost")).by(token)).await["code"], "unknown_choice");
+    api.expect(204, Request::delete(&target).by(token)).await;
 }
 
 async fn deployments(World { api, callers, .. }: &World, path: &str) {

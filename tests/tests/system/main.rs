@@ -23,6 +23,7 @@ mod outages;
 mod people;
 mod profiles;
 mod propagation;
+mod push;
 mod renewal_info;
 mod renewals;
 mod revocation;

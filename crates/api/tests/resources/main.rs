@@ -31,6 +31,7 @@ mod operators;
 mod passwords;
 mod pfx;
 mod protocol;
+mod push_targets;
 mod rate_limits;
 mod recognised;
 mod records;

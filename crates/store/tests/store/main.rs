@@ -31,6 +31,7 @@ mod own_acme_accounts;
 mod people;
 mod pfx_files;
 mod platform_state;
+mod push_targets;
 mod queue_jobs;
 mod renewal_info;
 mod renewals;
