@@ -135,12 +135,12 @@ async fn versions(World { api, callers, .. }: &World, path: &str) -> Result<()> 
 async fn push_targets(World { api, callers, .. }: &World, path: &str) {
     let token = callers.program.as_str();
     let targets = format!("{path}/push-targets");
-    let make = |address: &str| Request::post(&targets).by(token).json(json!({"address": address}));
-    let made = api.expect(201, make("web1.customer.test")).await;
+    let request = |address: &str| Request::post(&targets).by(token).json(json!({"address": address}));
+    let made = api.expect(201, request("web1.customer.test")).await;
     let target = format!("{targets}/{}", text(&made["id"]));
-    api.expect(201, make("web2.customer.test:8443")).await;
-    assert_eq!(api.expect(409, make("web1.customer.test:5055")).await["code"], "push_target_exists");
-    assert_eq!(api.expect(400, make("https://web3.customer.test")).await["code"], "address_invalid");
+    api.expect(201, request("web2.customer.test:8443")).await;
+    assert_eq!(api.expect(409, request("web1.customer.test:5055")).await["code"], "push_target_exists");
+    assert_eq!(api.expect(400, request("https://web3.customer.test")).await["code"], "address_invalid");
     api.expect(200, Request::get(&targets).by(token)).await;
     api.expect(200, Request::get(&target).by(token)).await;
     let change = |body| Request::patch(&target).by(token).json(body);
