@@ -5,6 +5,7 @@ mod change;
 mod create;
 mod delete;
 mod deployments;
+mod details;
 pub(crate) mod download;
 mod finding;
 mod key_choice;
@@ -18,6 +19,7 @@ mod read;
 mod renew;
 mod revoke;
 mod taken;
+mod upload;
 mod versions;
 mod view;
 pub(crate) mod wish;
@@ -35,6 +37,8 @@ pub(crate) fn routes() -> Vec<Route> {
     vec![
         Route::new(list::__path_list, list::list, reads),
         Route::new(create::__path_create, create::create, changes),
+        Route::new(upload::__path_create, upload::create, changes),
+        Route::new(upload::__path_add_version, upload::add_version, changes),
         Route::new(preflight::__path_preflight, preflight::preflight, reads),
         Route::new(read::__path_get, read::get, reads),
         Route::new(change::__path_change, change::change, changes),

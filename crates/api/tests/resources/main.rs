@@ -11,6 +11,7 @@ mod certificates_parallel;
 mod certificates_preflight;
 mod certificates_renew;
 mod certificates_revoke;
+mod certificates_upload;
 mod certificates_versions;
 mod cookies;
 mod cors;

@@ -14,7 +14,7 @@ use zonecert_domain::name::DnsName;
 use zonecert_domain::renewal::{AriWindow, RenewalBlock};
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 
-use super::{Certificate, CurrentVersion, Deployed, KeyPolicy, RenewalInfo, RequestedRevocation};
+use super::{Certificate, CurrentVersion, Deployed, KeyPolicy, Kind, RenewalInfo, RequestedRevocation};
 use crate::StoreError;
 use crate::deployments::seconds;
 use crate::issuing::Environment;
@@ -30,6 +30,7 @@ type RenewalInfoColumns = (Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<
 #[derive(Queryable)]
 pub(super) struct Row {
     id: Uuid,
+    kind: (String, String),
     zone: Option<Uuid>,
     name: String,
     number: i32,
@@ -80,6 +81,7 @@ pub(super) fn query(account: Uuid) -> _ {
         .filter(certificates::account_id.eq(account).and(certificates::deleted_at.is_null()))
         .select((
             certificates::id,
+            (certificates::source, certificates::domain),
             certificates::zone_id,
             certificates::name,
             certificates::number,
@@ -137,13 +139,17 @@ impl Row {
         let corrupt = StoreError::corrupt;
         let names = self.names.iter().map(|name| DnsName::from_stored(name).map_err(|_| corrupt("certificate_names.name", name.clone())));
         let names = names.collect::<Result<Vec<_>, _>>()?;
-        if names.is_empty() {
+        let (source, domain) = self.kind;
+        let kind = Kind::ALL.into_iter().find(|kind| kind.stored() == source).ok_or_else(|| corrupt("certificates.source", source))?;
+        if names.is_empty() && kind == Kind::Managed {
             return Err(corrupt("certificate_names.name", "no row".to_owned()));
         }
         let current_version = self.version.map(read_version);
         let current = current_version.as_ref().map(|version| version.fingerprint_sha256.as_str());
         Ok(Certificate {
             id: CertificateId(self.id),
+            kind,
+            domain,
             zone: self.zone.map(ZoneId),
             name: self.name,
             number: self.number,
