@@ -124,7 +124,7 @@ async fn set_names(
         }
     }
     let shown = |text: &String| !text.is_empty() && text.chars().count() <= MAX_DOMAIN_CHARS && !text.chars().any(char::is_control);
-    let domain = names.first().map(|name| name.as_str().to_owned()).or(common_name.filter(shown));
+    let domain = names.as_slice().first().map(|name| name.as_str().to_owned()).or(common_name.filter(shown));
     if let Some(domain) = domain {
         diesel::update(undeleted(account, certificate)).set(table::domain.eq(domain)).execute(conn).await?;
     }
