@@ -6,6 +6,7 @@ mod create;
 mod csr_subject;
 mod delete;
 mod deployments;
+mod details;
 pub(crate) mod download;
 mod finding;
 pub(crate) mod key_choice;
@@ -21,6 +22,7 @@ mod read;
 mod renew;
 mod revoke;
 mod taken;
+mod upload;
 mod versions;
 mod view;
 pub(crate) mod wish;
@@ -40,6 +42,8 @@ pub(crate) fn routes() -> Vec<Route> {
     vec![
         Route::new(list::__path_list, list::list, reads),
         Route::new(create::__path_create, create::create, changes),
+        Route::new(upload::__path_create, upload::create, changes),
+        Route::new(upload::__path_add_version, upload::add_version, changes),
         Route::new(preflight::__path_preflight, preflight::preflight, reads),
         Route::new(profiles::__path_list, profiles::list, reads),
         Route::new(read::__path_get, read::get, reads),

@@ -1,8 +1,9 @@
 //! Certificate chains as a CA hands them out (RFC 8555 §7.4.2 and §9.1): the leaf first, then its issuers.
 
 mod check;
+pub(crate) mod details;
 mod leaf;
-mod pem;
+pub(crate) mod pem;
 
 use std::fmt;
 
@@ -12,7 +13,9 @@ use zonecert_domain::key::KeyAlgorithm;
 
 use crate::PkiError;
 pub use check::{ChainProblem, NOT_BEFORE_TOLERANCE};
+pub use details::{Details, Side};
 use leaf::Leaf;
+pub(crate) use leaf::to_utc;
 
 /// Longest text that [`CertificateChain::parse_pem`] reads, in bytes. A leaf with 100 names of full length needs under 40 KiB.
 pub const MAX_PEM_BYTES: usize = 256 * 1024;
@@ -35,7 +38,11 @@ impl CertificateChain {
     /// Empty lines may stand between them and nothing else, as RFC 8555 §9.1 asks of a CA. Fails on text that is empty, longer than
     /// [`MAX_PEM_BYTES`], of more than [`MAX_CERTIFICATES`], that holds a private key, or that is malformed anywhere.
     pub fn parse_pem(text: &str) -> Result<Self, PkiError> {
-        let certificates = pem::parse(text)?;
+        Self::new(pem::parse(text)?)
+    }
+
+    /// Of certificates that have been read, the leaf first.
+    pub(crate) fn new(certificates: Vec<X509>) -> Result<Self, PkiError> {
         let (leaf, issuers) = certificates.split_first().ok_or(PkiError::ChainEmpty)?;
         Ok(Self {
             leaf: Leaf::read(leaf)?,

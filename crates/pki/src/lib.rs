@@ -7,12 +7,14 @@
 mod alternative_names;
 pub mod chain;
 pub mod csr;
+mod der;
 mod error;
 mod jws;
 pub mod key;
 mod mac;
 pub mod pfx;
 pub mod seal;
+pub mod upload;
 
 pub use chain::{CertificateChain, ChainProblem};
 pub use error::PkiError;

@@ -21,8 +21,8 @@ use zonecert_domain::plan::Plan;
 use zonecert_domain::renewal::{AriWindow, RenewalBlock};
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 
-pub(crate) use change::undeleted;
 pub use change::{Change, change_certificate, mark_deleted, record_failure, take_slot};
+pub(crate) use change::{insert_names, undeleted};
 pub use list::{Filter, Position, list_certificates};
 pub(crate) use row::{acme_account_column, read_revocation, slot_states};
 
@@ -66,11 +66,45 @@ impl KeyPolicy {
     }
 }
 
+/// How a certificate comes by its versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A CA is asked for them.
+    Managed,
+    /// Its owner uploads them.
+    Uploaded,
+}
+
+impl Kind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Managed, Self::Uploaded];
+
+    /// The name in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Managed => "managed",
+            Self::Uploaded => "uploaded",
+        }
+    }
+
+    /// The name in the database.
+    pub(crate) const fn stored(self) -> &'static str {
+        match self {
+            Self::Managed => "managed",
+            Self::Uploaded => "upload",
+        }
+    }
+}
+
 /// A certificate: what stays while its versions come and go.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     /// Its identifier.
     pub id: CertificateId,
+    /// How it comes by its versions.
+    pub kind: Kind,
+    /// The primary domain. Of an upload without a DNS name, its common name, or else its name here.
+    pub domain: String,
     /// The zone that its names are under; none for one that was uploaded.
     pub zone: Option<ZoneId>,
     /// Unique per account and safe in a URL.
@@ -79,7 +113,7 @@ pub struct Certificate {
     pub number: i32,
     /// Free text of the customer's.
     pub label: Option<String>,
-    /// Its names, the domain first; never empty.
+    /// Its names, the domain first; empty only for an upload without a DNS name.
     pub names: Vec<DnsName>,
     /// Which of the CA's directories it is asked from.
     pub environment: Environment,
@@ -198,8 +232,8 @@ pub struct RenewalInfo {
 
 impl Certificate {
     /// The primary domain.
-    pub fn domain(&self) -> &DnsName {
-        &self.names[0]
+    pub fn domain(&self) -> &str {
+        &self.domain
     }
 
     /// The fingerprint of the version in use that a target is held against: of a dual certificate that with either key, whichever is seen there.
@@ -209,7 +243,7 @@ impl Certificate {
 
     /// The names beside the primary domain.
     pub fn sans(&self) -> &[DnsName] {
-        &self.names[1..]
+        self.names.get(1..).unwrap_or_default()
     }
 }
 
@@ -253,15 +287,7 @@ pub enum NewName<'a> {
 /// Errors with the constraint [`DOMAIN_KEY`] when another certificate holds the domain, and [`NAME_KEY`] when a given name is taken.
 pub async fn insert_certificate(conn: &mut Connection, account: AccountId, new: &NewCertificate<'_>) -> Result<CertificateId, StoreError> {
     let id = CertificateId::new();
-    let name = match new.name {
-        NewName::Given(name) => name.to_owned(),
-        NewName::Derived(base) => free_name(conn, account, base).await?,
-    };
-    let number = diesel::update(accounts::table.filter(accounts::id.eq(account.0)))
-        .set(accounts::last_certificate_number.eq(accounts::last_certificate_number + 1))
-        .returning(accounts::last_certificate_number)
-        .get_result::<i32>(conn)
-        .await?;
+    let (name, number) = next_name_and_number(conn, account, new.name).await?;
     diesel::insert_into(certificates::table)
         .values((
             certificates::id.eq(id.0),
@@ -278,7 +304,7 @@ pub async fn insert_certificate(conn: &mut Connection, account: AccountId, new: 
         ))
         .execute(conn)
         .await?;
-    change::insert_names(conn, account, id, new.names.names()).await?;
+    insert_names(conn, account, id, new.names.names()).await?;
     if new.csr_subject.is_some() {
         request_fields::write_subject(conn, account, id, new.csr_subject).await?;
     }
@@ -286,6 +312,24 @@ pub async fn insert_certificate(conn: &mut Connection, account: AccountId, new: 
         request_fields::write_profile(conn, account, id, new.profile).await?;
     }
     Ok(id)
+}
+
+/// How a new certificate is called, and the account's next number.
+pub(crate) async fn next_name_and_number(
+    conn: &mut Connection,
+    account: AccountId,
+    name: NewName<'_>,
+) -> Result<(String, i32), StoreError> {
+    let name = match name {
+        NewName::Given(name) => name.to_owned(),
+        NewName::Derived(base) => free_name(conn, account, base).await?,
+    };
+    let number = diesel::update(accounts::table.filter(accounts::id.eq(account.0)))
+        .set(accounts::last_certificate_number.eq(accounts::last_certificate_number + 1))
+        .returning(accounts::last_certificate_number)
+        .get_result::<i32>(conn)
+        .await?;
+    Ok((name, number))
 }
 
 /// A certificate that was not deleted, read in one round trip.

@@ -62,6 +62,7 @@ pub mod sign_in_failures;
 mod statement;
 mod tenant_query;
 pub mod troubles;
+pub mod uploads;
 pub mod users;
 pub mod version_history;
 pub mod versions;

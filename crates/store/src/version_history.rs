@@ -11,6 +11,7 @@ use zonecert_domain::id::{AccountId, CertificateId, KeyId, KeyVersionId, OrderId
 use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::revocation::RevocationReason;
 use zonecert_pki::CertificateChain;
+use zonecert_pki::chain::Details;
 
 use crate::certificates::{RequestedRevocation, read_revocation};
 use crate::schema::{certificates, key_versions, orders, versions};
@@ -36,6 +37,8 @@ pub struct RecordedVersion {
     pub key_version: KeyVersionId,
     /// Algorithm and size of its key; none of those that are offered for some that were uploaded.
     pub key_algorithm: Option<KeyAlgorithm>,
+    /// What it says beside names and validity; none where it cannot be read.
+    pub details: Option<Details>,
     /// The DNS names in it.
     pub names: Vec<String>,
     /// Its serial number, hexadecimal.
@@ -186,6 +189,7 @@ impl Row {
         let reason = |number: i32| {
             RevocationReason::from_number(number).ok_or_else(|| StoreError::corrupt("versions.revocation_reason", number.to_string()))
         };
+        let chain = CertificateChain::parse_pem(&self.chain_pem).ok();
         Ok(RecordedVersion {
             id: VersionId(self.id),
             number: self.number,
@@ -194,7 +198,8 @@ impl Row {
             directory_url: self.directory_url,
             key: KeyId(self.private_key_id),
             key_version: KeyVersionId(self.key_version_id),
-            key_algorithm: CertificateChain::parse_pem(&self.chain_pem).ok().and_then(|chain| chain.key_algorithm()),
+            key_algorithm: chain.as_ref().and_then(CertificateChain::key_algorithm),
+            details: chain.and_then(|chain| chain.details().ok()),
             names: self.names,
             serial: self.serial,
             fingerprint_sha256: self.fingerprint_sha256,

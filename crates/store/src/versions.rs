@@ -42,6 +42,28 @@ pub async fn insert_issued_version(
     key_version: KeyVersionId,
     chain: &CertificateChain,
 ) -> Result<VersionId, StoreError> {
+    insert_version(conn, account, certificate, Some(order), key_version, chain).await
+}
+
+/// Stores a checked chain that was uploaded, under the next number of its certificate.
+pub(crate) async fn insert_uploaded_version(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    key_version: KeyVersionId,
+    chain: &CertificateChain,
+) -> Result<VersionId, StoreError> {
+    insert_version(conn, account, certificate, None, key_version, chain).await
+}
+
+async fn insert_version(
+    conn: &mut Connection,
+    account: AccountId,
+    certificate: CertificateId,
+    order: Option<OrderId>,
+    key_version: KeyVersionId,
+    chain: &CertificateChain,
+) -> Result<VersionId, StoreError> {
     let id = VersionId::new();
     let last: Option<i32> = versions::table
         .filter(versions::account_id.eq(account.0).and(versions::certificate_id.eq(certificate.0)))
@@ -60,8 +82,8 @@ pub async fn insert_issued_version(
             versions::account_id.eq(account.0),
             versions::certificate_id.eq(certificate.0),
             versions::number.eq(last.unwrap_or(0) + 1),
-            versions::source.eq("acme"),
-            versions::order_id.eq(order.0),
+            versions::source.eq(if order.is_some() { "acme" } else { "upload" }),
+            versions::order_id.eq(order.map(|order| order.0)),
             versions::key_version_id.eq(key_version.0),
             versions::chain_pem.eq(chain.full_pem()),
             versions::names.eq(chain.dns_names()),

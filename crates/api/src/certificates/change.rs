@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 use zonecert_domain::csr_subject::CsrSubject;
 use zonecert_domain::id::{AccountId, CertificateId};
 use zonecert_domain::key::KeyAlgorithm;
-use zonecert_domain::name::{DnsName, NamePolicy, NameSet, NameWish};
+use zonecert_domain::name::{NamePolicy, NameSet, NameWish};
 use zonecert_domain::plan::{self, CreateWish};
 use zonecert_domain::scope::Scope;
-use zonecert_store::certificates::{self, Certificate, Change, KeyPolicy};
+use zonecert_store::certificates::{self, Certificate, Change, KeyPolicy, Kind};
 use zonecert_store::events::{self, NewEvent};
 use zonecert_store::key_resources::{self, KeyResource};
 use zonecert_store::{Connection, StoreError, accounts, own_acme_accounts, renewal_schedule};
@@ -19,7 +19,7 @@ use super::csr_subject::CsrSubjectBody;
 use super::key_choice::{self, KeyChoice};
 use super::view::CertificateView;
 use super::wish::{self, name_fault};
-use super::{naming, profiles, taken, zone};
+use super::{naming, profiles, taken, upload, zone};
 use crate::acme_accounts::AcmeAccountChoice;
 use crate::app::App;
 use crate::audit;
@@ -85,6 +85,12 @@ impl ChangeBody {
     fn only_stops_renewal(&self) -> bool {
         *self == Self { auto_renew: Some(false), ..Self::default() }
     }
+
+    /// Whether it has what an uploaded certificate has not.
+    fn is_of_managed(&self) -> bool {
+        let of_keys = self.key_algorithm.is_some() || self.key_policy.is_some() || self.private_key_id.is_some();
+        of_keys || self.auto_renew.is_some() || self.sans.is_some()
+    }
 }
 
 /// A change that is well-formed.
@@ -125,6 +131,7 @@ struct Wish {
         (status = 409, description = "`acme_account_not_valid`: The ACME account is pending; see GET /api/v1/acme-accounts/acme_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f for why, \
             and use it once it is valid\n\
             `certificate_name_taken`: The account has a certificate with the name app already; give another\n\
+            `certificate_is_uploaded`: The certificate was uploaded, so it is not issued or renewed here; upload its successor as a new version\n\
             `zone_not_verified`: The zone your-domain.com is not verified yet; set its TXT record and \
             POST /api/v1/zones/zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f/verify first"),
     ),
@@ -155,6 +162,9 @@ async fn apply(
 ) -> Result<Certificate, Problem> {
     let account = caller.account;
     let before = certificates::get_certificate(conn, account, id).await?;
+    if before.kind == Kind::Uploaded && body.is_of_managed() {
+        return Err(upload::not_managed());
+    }
     let wish = Wish::parse(body, &before, policy)?;
     if let Some(names) = &wish.names {
         let zone = zone::get_verified(conn, account, before.zone).await?;
@@ -284,8 +294,8 @@ impl Wish {
 }
 
 /// The domain with other names beside it. The base of a wildcard is one of them only where it is listed.
-fn parse_names(domain: &DnsName, sans: &[String], policy: &NamePolicy) -> Result<NameSet, Vec<FieldError>> {
-    let wish = NameWish { domain: domain.as_str(), sans, wildcard: false, include_base: false };
+fn parse_names(domain: &str, sans: &[String], policy: &NamePolicy) -> Result<NameSet, Vec<FieldError>> {
+    let wish = NameWish { domain, sans, wildcard: false, include_base: false };
     NameSet::parse(&wish, policy).map_err(|invalid| invalid.iter().map(name_fault).collect())
 }
 

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::name::search_text;
 use zonecert_domain::scope::Scope;
-use zonecert_store::certificates::{self, Filter, Position};
+use zonecert_store::certificates::{self, Filter, Kind, Position};
 use zonecert_store::{Connection, StoreError};
 
 use super::view::CertificateView;
@@ -22,6 +22,7 @@ use crate::openapi::values;
 use crate::paging::{Cursor, Limit};
 use crate::problem::{FieldError, Problem};
 use crate::request::Query;
+use crate::text;
 
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -41,6 +42,21 @@ pub(super) struct Parameters {
     name: Option<String>,
     /// Only certificates with this text in their domain or a SAN, in any case.
     q: Option<String>,
+    /// Only certificates that are managed, or that were uploaded.
+    #[param(value_type = Option<values::CertificateKind>)]
+    kind: Option<String>,
+    /// Only certificates whose version in use has this text in the name of its issuer, in any case.
+    #[param(example = "Let's Encrypt")]
+    issuer: Option<String>,
+    /// Only the certificate with a version of this serial number, in use or not. Hexadecimal digits; colons and zeros in front are left out.
+    #[param(example = "03a1b2c3d4e5f60718293a4b5c6d7e8f9012")]
+    serial: Option<String>,
+    /// Only certificates with a version of this SHA-256, in use or not. Hexadecimal digits; colons are left out.
+    #[param(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+    fingerprint: Option<String>,
+    /// Only certificates with a domain or SAN that is this name or ends in a dot and this name.
+    #[param(example = "your-domain.com")]
+    san: Option<String>,
     /// Only certificates whose version in use ends before this time.
     #[param(value_type = Option<DateTime<Utc>>)]
     expiring_before: Option<String>,
@@ -100,18 +116,48 @@ fn parse(parameters: Parameters) -> Result<Wanted, Problem> {
     let limit = faults.check(Limit::parse(parameters.limit.as_deref()));
     let statuses = faults.check(parameters.status.iter().flat_map(|list| list.split(',')).map(status).collect());
     let expiring_before = faults.check(parameters.expiring_before.as_deref().map(moment).transpose());
-    let ((after, limit), (statuses, expiring_before)) = faults.finish(after.zip(limit).zip(statuses.zip(expiring_before)))?;
+    let kind = faults.check(text::choice("?kind", parameters.kind.as_deref(), &Kind::ALL, Kind::as_str));
+    let ((after, limit), ((statuses, expiring_before), kind)) =
+        faults.finish(after.zip(limit).zip(statuses.zip(expiring_before).zip(kind)))?;
     let zone = parameters.zone_id.map(|text| text.parse().ok());
     let name = parameters.name.map(|name| super::naming::check(&name).is_ok().then_some(name));
     let text = parameters.q.map(|text| search_text(&text));
-    let filter = match (zone, name, text) {
-        (Some(None), _, _) | (_, Some(None), _) | (_, _, Some(None)) => None,
-        (zone, name, text) => {
-            let text = text.flatten().filter(|text| !text.is_empty());
-            Some(Filter { statuses, zone: zone.flatten(), name: name.flatten(), text, expiring_before })
-        }
-    };
+    let under = parameters.san.map(|text| search_text(&text));
+    let serial = parameters.serial.map(|text| hex_digits(&text).map(|digits| without_leading_zeros(&digits)));
+    let fingerprint = parameters.fingerprint.map(|text| hex_digits(&text));
+    // PostgreSQL takes no zero byte in a text, and no issuer has one.
+    let issuer = parameters.issuer.map(|text| (!text.contains('\0')).then_some(text));
+    let impossible =
+        matches!(zone, Some(None)) || [&name, &text, &under, &serial, &fingerprint, &issuer].into_iter().any(|given| *given == Some(None));
+    let filter = (!impossible).then(|| Filter {
+        statuses,
+        zone: zone.flatten(),
+        name: name.flatten(),
+        text: text.flatten().filter(|text| !text.is_empty()),
+        kind,
+        issuer: issuer.flatten().filter(|issuer| !issuer.is_empty()),
+        serial: serial.flatten(),
+        fingerprint_sha256: fingerprint.flatten(),
+        under: under.flatten().filter(|under| !under.is_empty()),
+        expiring_before,
+    });
     Ok(Wanted { filter, after, limit })
+}
+
+/// Lower-case hexadecimal digits of what people copy: colons and white space between them are left out. None where it is something else.
+fn hex_digits(text: &str) -> Option<String> {
+    let digits: String = text.chars().filter(|character| *character != ':' && !character.is_ascii_whitespace()).collect();
+    (!digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit())).then(|| digits.to_ascii_lowercase())
+}
+
+/// Two digits a byte, as serial numbers are stored.
+fn without_leading_zeros(digits: &str) -> String {
+    let short = digits.trim_start_matches('0');
+    match short.len() {
+        0 => "00".to_owned(),
+        length if length % 2 == 1 => format!("0{short}"),
+        _ => short.to_owned(),
+    }
 }
 
 fn status(text: &str) -> Result<CertificateStatus, FieldError> {
@@ -143,7 +189,20 @@ impl<'de> Deserialize<'de> for Parameters {
 
             /// Only `status` can be there more than once.
             fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Parameters, A::Error> {
-                const NAMES: [&str; 7] = ["cursor", "limit", "status", "zone_id", "name", "q", "expiring_before"];
+                const NAMES: [&str; 12] = [
+                    "cursor",
+                    "limit",
+                    "status",
+                    "zone_id",
+                    "name",
+                    "q",
+                    "kind",
+                    "issuer",
+                    "serial",
+                    "fingerprint",
+                    "san",
+                    "expiring_before",
+                ];
                 let mut parameters = Parameters::default();
                 while let Some((name, value)) = pairs.next_entry::<String, String>()? {
                     let (name, place) = match name.as_str() {
@@ -156,6 +215,11 @@ impl<'de> Deserialize<'de> for Parameters {
                         "zone_id" => ("zone_id", &mut parameters.zone_id),
                         "name" => ("name", &mut parameters.name),
                         "q" => ("q", &mut parameters.q),
+                        "kind" => ("kind", &mut parameters.kind),
+                        "issuer" => ("issuer", &mut parameters.issuer),
+                        "serial" => ("serial", &mut parameters.serial),
+                        "fingerprint" => ("fingerprint", &mut parameters.fingerprint),
+                        "san" => ("san", &mut parameters.san),
                         "expiring_before" => ("expiring_before", &mut parameters.expiring_before),
                         unknown => return Err(Error::unknown_field(unknown, &NAMES)),
                     };
@@ -185,6 +249,16 @@ mod tests {
         assert_eq!((several.status, several.q.as_deref()), (vec!["issued".to_owned(), "failed,pending".to_owned()], Some("a")));
         assert!(read("limit=1&limit=2").unwrap_err().contains("duplicate field `limit`"));
         assert!(read("state=issued").unwrap_err().contains("unknown field `state`"));
+    }
+
+    #[test]
+    fn a_serial_number_is_read_as_people_copy_it() {
+        let serial = |text| hex_digits(text).map(|digits| without_leading_zeros(&digits));
+        for (text, stored) in
+            [("FA:4C:58", Some("fa4c58")), ("00fa4c58", Some("fa4c58")), ("f", Some("0f")), ("0", Some("00")), ("", None), ("x", None)]
+        {
+            assert_eq!(serial(text).as_deref(), stored, "{text}");
+        }
     }
 
     #[test]

@@ -8,14 +8,14 @@ use zonecert_domain::id::{CertificateId, IssuanceId};
 use zonecert_domain::name::DnsName;
 use zonecert_domain::plan::{self, CreateWish, Plan};
 use zonecert_domain::scope::Scope;
-use zonecert_store::certificates::{self, Certificate};
+use zonecert_store::certificates::{self, Certificate, Kind};
 use zonecert_store::events::{self, NewEvent};
 use zonecert_store::issuing::{self, Outcome};
 use zonecert_store::renewals_by_hand::{self, LiveIssuance};
 use zonecert_store::{Connection, StoreError, accounts};
 
 use super::view::CertificateView;
-use super::{taken, zone};
+use super::{taken, upload, zone};
 use crate::app::App;
 use crate::audit;
 use crate::auth::caller::Caller;
@@ -40,6 +40,7 @@ use crate::request::Id;
         (status = 409, description = "`issuance_under_way`: A new version is being issued already; \
             GET /api/v1/certificates/cert_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f says how far it is\n\
             `certificate_exists`: Certificate already exists for domain\n\
+            `certificate_is_uploaded`: The certificate was uploaded, so it is not issued or renewed here; upload its successor as a new version\n\
             `zone_not_verified`: The zone your-domain.com is not verified yet; set its TXT record and \
             POST /api/v1/zones/zone_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f/verify first"),
     ),
@@ -64,6 +65,9 @@ pub(super) async fn renew(
 async fn begin(conn: &mut Connection, caller: &Caller, id: CertificateId) -> Result<Certificate, Problem> {
     let account = caller.account;
     let certificate = certificates::get_certificate(conn, account, id).await?;
+    if certificate.kind == Kind::Uploaded {
+        return Err(upload::not_managed());
+    }
     zone::get_verified(conn, account, certificate.zone).await?;
     let plan = accounts::get_account(conn, account).await?.plan;
     let wants_wildcard = certificate.names.iter().any(DnsName::is_wildcard);

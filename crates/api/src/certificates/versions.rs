@@ -14,10 +14,11 @@ use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::DnsName;
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 use zonecert_domain::scope::Scope;
-use zonecert_store::certificates::{self, Certificate};
+use zonecert_store::certificates::{self, Certificate, Kind};
 use zonecert_store::version_history::{self, Position, RecordedVersion};
-use zonecert_store::{Connection, StoreError, revocations, versions_in_use};
+use zonecert_store::{Connection, StoreError, revocations, uploads, versions_in_use};
 
+use super::details::DetailsView;
 use super::download;
 use super::revoke::{self, RevocationBody};
 use super::view::{CertificateView, RevocationView};
@@ -77,6 +78,9 @@ struct VersionView<'a> {
     /// Empty where it names its holder by its names alone.
     #[schema(example = "CN=app.your-domain.com")]
     subject: &'a str,
+    /// What it says beside names and validity; null where it cannot be read.
+    #[schema(required)]
+    x509: Option<DetailsView<'a>>,
     not_before: DateTime<Utc>,
     not_after: DateTime<Utc>,
     issued_at: DateTime<Utc>,
@@ -120,6 +124,7 @@ impl<'a> VersionView<'a> {
             fingerprint_sha256: &version.fingerprint_sha256,
             issuer: &version.issuer,
             subject: &version.subject,
+            x509: version.details.as_ref().map(DetailsView::from),
             not_before: version.not_before,
             not_after: version.not_after,
             issued_at: version.created_at,
@@ -274,14 +279,18 @@ async fn put_in_use(conn: &mut Connection, caller: &Caller, id: CertificateId, v
             "Somebody has asked to have the version revoked, or its key is compromised; take another",
         ));
     }
-    if !has_names_of(&version, &certificate) {
+    let is_managed = certificate.kind == Kind::Managed;
+    if is_managed && !has_names_of(&version, &certificate) {
         let detail = "The version is for other names than the certificate has now; change its `sans` back first, or renew it";
         return Err(Problem::conflict("version_names_differ", detail));
     }
-    if !certificate.status.holds_slot() {
+    if is_managed && !certificate.status.holds_slot() {
         return Err(download::not_ready(&certificate));
     }
     versions_in_use::activate(conn, account, id, version.usable(), &caller.actor()).await?;
+    if !is_managed {
+        uploads::take_names(conn, account, id, version.id).await?;
+    }
     let of_other_key = certificate.alternate.as_ref().and_then(|alternate| alternate.version.as_ref());
     let left = if version.is_alternate { of_other_key } else { certificate.current_version.as_ref() }.map(|version| version.id);
     let details = json!({"version_id": version.id, "version_left": left});

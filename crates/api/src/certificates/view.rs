@@ -32,8 +32,11 @@ pub(super) struct CertificateView<'a> {
     /// The zone that its names are under, also when that was deleted. Null for a certificate that was uploaded.
     #[schema(value_type = Option<values::ZoneId>, required)]
     zone_id: Option<ZoneId>,
-    #[schema(value_type = String, example = "app.your-domain.com")]
-    domain: &'a DnsName,
+    #[schema(value_type = values::CertificateKind)]
+    kind: &'static str,
+    /// Of an upload without a DNS name, its common name, or else its name here.
+    #[schema(example = "app.your-domain.com")]
+    domain: &'a str,
     #[schema(value_type = Vec<String>, example = json!(["www.your-domain.com"]))]
     sans: &'a [DnsName],
     /// Whether any of the names is a wildcard.
@@ -215,6 +218,7 @@ impl<'a> CertificateView<'a> {
             number: certificate.number,
             label: certificate.label.as_deref(),
             zone_id: certificate.zone,
+            kind: certificate.kind.as_str(),
             domain: certificate.domain(),
             sans: certificate.sans(),
             is_wildcard: certificate.names.iter().any(DnsName::is_wildcard),

@@ -121,6 +121,12 @@ words! {
     Role = users::Role::ALL.map(users::Role::as_str);
     /// One permission. Writing does not include reading, and nothing includes the keys.
     Scope = DomainScope::ALL.map(DomainScope::as_str);
+    /// Whom a certificate is for.
+    CertificateSide = zonecert_pki::chain::Side::ALL.map(zonecert_pki::chain::Side::as_str);
+    /// How a certificate comes by its versions.
+    CertificateKind = certificates::Kind::ALL.map(certificates::Kind::as_str);
+    /// What the owner of an upload may want to know.
+    UploadWarningCode = zonecert_pki::upload::Warning::ALL.map(zonecert_pki::upload::Warning::code);
     /// Where a version came from.
     VersionSource = ["acme", "upload"];
     /// Why a webhook is told nothing.

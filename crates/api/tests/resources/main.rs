@@ -13,6 +13,7 @@ mod certificates_preflight;
 mod certificates_renew;
 mod certificates_request_fields;
 mod certificates_revoke;
+mod certificates_upload;
 mod certificates_versions;
 mod cookies;
 mod cors;

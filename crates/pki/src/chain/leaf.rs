@@ -56,7 +56,7 @@ fn magnitude(number: &BigNumRef) -> Vec<u8> {
 }
 
 /// The moment of an ASN.1 time; `None` if it is malformed.
-pub(super) fn to_utc(time: &Asn1TimeRef) -> Option<DateTime<Utc>> {
+pub(crate) fn to_utc(time: &Asn1TimeRef) -> Option<DateTime<Utc>> {
     let since_epoch = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
     DateTime::from_timestamp(i64::from(since_epoch.days) * 86_400 + i64::from(since_epoch.secs), 0)
 }

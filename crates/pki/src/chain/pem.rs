@@ -46,8 +46,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<X509>, PkiError> {
 }
 
 fn decode(base64: &str) -> Result<X509, &'static str> {
-    let der = STANDARD.decode(base64).map_err(|_| "this certificate is not in base64")?;
-    let certificate = X509::from_der(&der).map_err(|_| "this is no X.509 certificate")?;
+    from_der(&STANDARD.decode(base64).map_err(|_| "this certificate is not in base64")?)
+}
+
+/// A certificate of these bytes and no more.
+pub(crate) fn from_der(der: &[u8]) -> Result<X509, &'static str> {
+    let certificate = X509::from_der(der).map_err(|_| "this is no X.509 certificate")?;
     // openssl reads the certificate at the beginning and says nothing of bytes after it.
     if certificate.to_der().is_ok_and(|again| again == der) {
         Ok(certificate)

@@ -9,3 +9,4 @@ mod key;
 mod openssl_command;
 mod pfx;
 mod seal;
+mod upload;

@@ -104,7 +104,7 @@ async fn replace_sans(conn: &mut Connection, account: AccountId, id: Certificate
 }
 
 /// The names of a new certificate, the domain first.
-pub(super) async fn insert_names(
+pub(crate) async fn insert_names(
     conn: &mut Connection,
     account: AccountId,
     id: CertificateId,

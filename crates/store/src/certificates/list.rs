@@ -8,7 +8,7 @@ use diesel_async::RunQueryDsl;
 use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::id::{AccountId, CertificateId, ZoneId};
 
-use super::{Certificate, row};
+use super::{Certificate, Kind, row};
 use crate::schema::{certificate_names, certificates};
 use crate::{Connection, StoreError};
 
@@ -32,6 +32,16 @@ pub struct Filter {
     pub name: Option<String>,
     /// With a domain or SAN that holds this text.
     pub text: Option<String>,
+    /// Managed, or uploaded.
+    pub kind: Option<Kind>,
+    /// Whose version in use has this text in the name of its issuer, in any case.
+    pub issuer: Option<String>,
+    /// With a version of this serial number, in use or not.
+    pub serial: Option<String>,
+    /// With a version of this SHA-256, in use or not.
+    pub fingerprint_sha256: Option<String>,
+    /// With a domain or SAN at this name or below it, wildcards included.
+    pub under: Option<String>,
     /// In use, and at its end before this moment.
     pub expiring_before: Option<DateTime<Utc>>,
 }
@@ -67,6 +77,30 @@ pub async fn list_certificates(
         let holds = sql::<Bool>("position(").bind::<Text, _>(text.clone()).sql(" IN certificate_names.name) > 0");
         let names = certificate_names::table.filter(certificate_names::account_id.eq(account.0));
         query = query.filter(exists(names.filter(certificate_names::certificate_id.eq(certificates::id)).filter(holds)));
+    }
+    if let Some(kind) = filter.kind {
+        query = query.filter(certificates::source.eq(kind.stored()));
+    }
+    if let Some(issuer) = &filter.issuer {
+        query = query.filter(sql::<Bool>("position(lower(").bind::<Text, _>(issuer.clone()).sql(") IN lower(versions.issuer)) > 0"));
+    }
+    for (column, value) in [("serial", &filter.serial), ("fingerprint_sha256", &filter.fingerprint_sha256)] {
+        if let Some(value) = value {
+            // The table has another name here than the version in use.
+            let start = "EXISTS (SELECT FROM versions AS every WHERE every.account_id = certificates.account_id
+                AND every.certificate_id = certificates.id AND every.";
+            query = query.filter(sql::<Bool>(&format!("{start}{column} = ")).bind::<Text, _>(value.clone()).sql(")"));
+        }
+    }
+    if let Some(name) = &filter.under {
+        // What lies below a name is a range of the reversed ones: `/` is the character behind `.`.
+        let reversed = name.rsplit('.').collect::<Vec<_>>().join(".");
+        let (from, to) = (format!("{reversed}."), format!("{reversed}/"));
+        let is_under = certificate_names::reversed_name
+            .eq(reversed)
+            .or(certificate_names::reversed_name.ge(from).and(certificate_names::reversed_name.lt(to)));
+        let names = certificate_names::table.filter(certificate_names::account_id.eq(account.0));
+        query = query.filter(exists(names.filter(certificate_names::certificate_id.eq(certificates::id)).filter(is_under)));
     }
     if let Some(moment) = filter.expiring_before {
         let in_use = words(&[CertificateStatus::Issued, CertificateStatus::Validating]);

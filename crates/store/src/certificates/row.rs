@@ -15,7 +15,7 @@ use zonecert_domain::renewal::{AriWindow, RenewalBlock};
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 
 use super::request_fields::{self, RequestFieldColumns};
-use super::{Alternate, Certificate, CurrentVersion, Deployed, KeyPolicy, RenewalInfo, RequestedRevocation};
+use super::{Alternate, Certificate, CurrentVersion, Deployed, KeyPolicy, Kind, RenewalInfo, RequestedRevocation};
 use crate::StoreError;
 use crate::deployments::seconds;
 use crate::issuing::Environment;
@@ -31,6 +31,7 @@ type RenewalInfoColumns = (Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<
 #[derive(Queryable)]
 pub(super) struct Row {
     id: Uuid,
+    kind: (String, String),
     zone: Option<Uuid>,
     name: String,
     number: i32,
@@ -98,6 +99,7 @@ pub(super) fn query(account: Uuid) -> _ {
         .filter(certificates::account_id.eq(account).and(certificates::deleted_at.is_null()))
         .select((
             certificates::id,
+            (certificates::source, certificates::domain),
             certificates::zone_id,
             certificates::name,
             certificates::number,
@@ -158,7 +160,9 @@ impl Row {
         let corrupt = StoreError::corrupt;
         let names = self.names.iter().map(|name| DnsName::from_stored(name).map_err(|_| corrupt("certificate_names.name", name.clone())));
         let names = names.collect::<Result<Vec<_>, _>>()?;
-        if names.is_empty() {
+        let (source, domain) = self.kind;
+        let kind = Kind::ALL.into_iter().find(|kind| kind.stored() == source).ok_or_else(|| corrupt("certificates.source", source))?;
+        if names.is_empty() && kind == Kind::Managed {
             return Err(corrupt("certificate_names.name", "no row".to_owned()));
         }
         let current_version = self.version.map(read_version);
@@ -167,6 +171,8 @@ impl Row {
         let alternate = self.alternate.map(read_alternate).transpose()?;
         Ok(Certificate {
             id: CertificateId(self.id),
+            kind,
+            domain,
             zone: self.zone.map(ZoneId),
             name: self.name,
             number: self.number,

@@ -51,7 +51,7 @@ const GRANTS: [(&str, &str, &str); 42] = [
     ("revocations", "SELECT INSERT", "SELECT INSERT UPDATE"),
     ("sign_in_failures", ALL, "SELECT DELETE"),
     ("users", "SELECT INSERT UPDATE", "SELECT(account_id,deleted_at,email,role) UPDATE(deleted_at,email,name,password_hash)"),
-    ("versions", "SELECT", "SELECT INSERT UPDATE"),
+    ("versions", "SELECT INSERT", "SELECT INSERT UPDATE"),
     ("webhook_deliveries", "SELECT INSERT UPDATE", "SELECT INSERT UPDATE"),
     ("webhook_secrets", "INSERT DELETE SELECT(account_id,created_at,expires_at,id,webhook_id) UPDATE(expires_at)", "SELECT"),
     ("webhooks", ALL, "SELECT DELETE UPDATE(disabled_at,disabled_reason,failing_since)"),

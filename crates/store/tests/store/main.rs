@@ -44,6 +44,7 @@ mod schema;
 mod sign_in_failures;
 mod sweeping;
 mod tables;
+mod uploads;
 mod versions;
 mod versions_in_use;
 mod webhooks;
