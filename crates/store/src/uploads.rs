@@ -70,7 +70,7 @@ pub async fn add_version(
     upload: &Upload,
 ) -> Result<VersionId, StoreError> {
     let now = database_now(conn).await?;
-    let other = versions_in_use::find_newest_usable(conn, account, certificate, now).await?;
+    let other = versions_in_use::find_newest_usable(conn, account, certificate, false, now).await?;
     let key = private_keys::get_or_insert_certificate_key(conn, account, certificate).await?;
     let pkcs8 = upload.key.to_pkcs8_der().map_err(|error| StoreError::corrupt("private key", error.to_string()))?;
     let key_version = private_keys::insert_key_version(conn, masters, account, key, &pkcs8, upload.key.public_key_sha256()).await?;

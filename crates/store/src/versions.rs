@@ -70,12 +70,17 @@ async fn insert_version(
         .select(diesel::dsl::max(versions::number))
         .first(conn)
         .await?;
-    let is_alternate: bool = orders::table
-        .inner_join(issuances::table.on(issuances::id.eq(orders::issuance_id)))
-        .filter(orders::account_id.eq(account.0).and(orders::id.eq(order.0)))
-        .select(issuances::alternate)
-        .first(conn)
-        .await?;
+    let is_alternate: bool = match order {
+        Some(order) => {
+            orders::table
+                .inner_join(issuances::table.on(issuances::id.eq(orders::issuance_id)))
+                .filter(orders::account_id.eq(account.0).and(orders::id.eq(order.0)))
+                .select(issuances::alternate)
+                .first(conn)
+                .await?
+        }
+        None => false,
+    };
     diesel::insert_into(versions::table)
         .values((
             versions::id.eq(id.0),
