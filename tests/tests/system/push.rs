@@ -73,7 +73,7 @@ impl Client {
         ]);
         let made = openssl.arg("-keyout").arg(&certificate_key).arg("-out").arg(&certificate).output().await?;
         ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut python = Command::new("python3");
+        let mut python = Command::new("/usr/bin/python3");
         python.args(["-c", CLIENT]).env("KEY", key).env("PORT", address.port().to_string()).env("ANSWERS", answers);
         python.env("ELSEWHERE", elsewhere).env("CERTIFICATE", &certificate).env("CERTIFICATE_KEY", &certificate_key);
         let mut process = python.stdout(Stdio::piped()).kill_on_drop(true).spawn().context("python3")?;

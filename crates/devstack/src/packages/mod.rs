@@ -18,7 +18,7 @@ pub struct Package {
     pub why: &'static str,
 }
 
-const NEEDED: [Package; 17] = [
+const NEEDED: [Package; 18] = [
     Package { name: "postgresql", why: "the database" },
     Package { name: "pdns-server", why: "PowerDNS, where zones and challenges live" },
     Package { name: "pdns-backend-pgsql", why: "our PowerDNS keeps its zones in PostgreSQL" },
@@ -34,6 +34,7 @@ const NEEDED: [Package; 17] = [
     Package { name: "haproxy", why: "the same" },
     Package { name: "prometheus", why: "promtool checks the page of metrics and evaluates the rules of alerts; the server is not started" },
     Package { name: "python3-venv", why: "schemathesis, which tries the API out, is installed into an environment of its own" },
+    Package { name: "python3-cryptography", why: "opens what is pushed to clients independently of our code" },
     Package { name: "ca-certificates", why: "the product trusts public CAs by it" },
     Package { name: "util-linux", why: "setpriv: children run unprivileged and end with their parent" },
 ];

@@ -75,9 +75,9 @@ sys.stdout.write(AESGCM(raw(sys.argv[1])).decrypt(sealed[:12], sealed[12:], None
 
     fn open(key: &str, body: &str) -> String {
         use std::io::Write as _;
-        let mut python = Command::new("python3");
+        let mut python = Command::new("/usr/bin/python3");
         python.args(["-c", CLIENT, key]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut python = python.spawn().expect("python3, with the Debian package python3-cryptography");
+        let mut python = python.spawn().expect("Debian's Python, with the package python3-cryptography");
         python.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
         let output = python.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
