@@ -51,6 +51,7 @@ pub(crate) async fn scenario(world: &World) -> Result<()> {
     change(world, &at(&issued)).await;
     deployments(world, &at(&issued)).await;
     push_targets(world, &at(&issued)).await;
+    uploads(world, &at(&issued)).await;
 
     let renew = Request::post(format!("{}/renew", at(&issued))).by(token);
     api.once(202, renew.clone(), "again=1").await;
@@ -150,6 +151,28 @@ async fn push_targets(World { api, callers, .. }: &World, path: &str) {
     api.expect(200, Request::get(format!("{target}/deliveries?limit=1")).by(token)).await;
     assert_eq!(api.expect(400, Request::get(format!("{target}/deliveries?status=lost")).by(token)).await["code"], "unknown_choice");
     api.expect(204, Request::delete(&target).by(token)).await;
+}
+
+/// What was issued is uploaded again, as a certificate of its own.
+async fn uploads(World { api, callers, .. }: &World, path: &str) {
+    let token = callers.program.as_str();
+    let files = api.expect(200, Request::get(format!("{path}/download")).by(token)).await;
+    let pair = json!({"certificate": files["certificate"], "chain": files["chain"], "private_key": files["private_key"]});
+    let upload = |body| Request::post("/api/v1/certificates/upload").by(token).json(body);
+    let mut named = pair.clone();
+    named["name"] = json!("uploaded");
+    let stored = api.once(201, upload(named.clone()), "again=1").await;
+    assert_eq!(stored["certificate"]["kind"], "uploaded");
+    assert_eq!(api.expect(409, upload(named)).await["code"], "certificate_name_taken");
+    api.expect(400, upload(json!({"certificate": files["chain"], "private_key": files["private_key"]}))).await;
+    let uploaded = format!("/api/v1/certificates/{}", text(&stored["certificate"]["id"]));
+    let version = |path: &str| Request::post(format!("{path}/versions")).by(token).json(pair.clone());
+    api.once(201, version(&uploaded), "again=1").await;
+    assert_eq!(api.expect(409, version(path)).await["code"], "certificate_is_managed");
+    assert_eq!(api.expect(409, Request::post(format!("{uploaded}/renew")).by(token)).await["code"], "certificate_is_uploaded");
+    let again = api.expect(200, Request::get(format!("{uploaded}/download")).by(token)).await;
+    assert_eq!((&again["certificate"], &again["private_key"]), (&files["certificate"], &files["private_key"]));
+    api.expect(204, Request::delete(uploaded).by(token)).await;
 }
 
 async fn deployments(World { api, callers, .. }: &World, path: &str) {

@@ -25,6 +25,7 @@ pub(super) struct DetailsView<'a> {
     #[schema(example = json!(["http://r11.c.lencr.org/1.crl"]))]
     crl_urls: &'a [String],
     /// Where OCSP is answered.
+    #[schema(example = json!([]))]
     ocsp_urls: &'a [String],
     /// Where the issuer's certificate is.
     #[schema(example = json!(["http://r11.i.lencr.org/"]))]

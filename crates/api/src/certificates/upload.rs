@@ -205,9 +205,9 @@ pub(super) async fn add_version(
     caller.require(Scope::CertificatesWrite)?;
     plan::check_paid(caller.plan)?;
     let (id, once) = (id.read()?, idempotency.of(&caller)?);
+    let NewVersionBody { certificate, chain, private_key, pfx, passphrase } = body.0?;
     // Before a key is opened for nothing.
     check_uploaded(&certificates::read_certificate(&app.store, caller.account, id).await?)?;
-    let NewVersionBody { certificate, chain, private_key, pfx, passphrase } = body.0?;
     let upload = Sent::new(certificate, chain, private_key, pfx, passphrase).read().await?;
     let masters = app.masters.clone();
     let work = async move |conn: &mut Connection| {

@@ -38,9 +38,10 @@ async fn a_certificate_is_pending_at_once_and_a_job_is_sent_for_it() {
     let id = certificate["id"].as_str().unwrap();
     assert_eq!(answer.header("location"), format!("/api/v1/certificates/{id}"));
     let expected = json!({
-        "id": id, "name": domain, "number": 1, "label": "Our shop", "zone_id": zone, "domain": domain, "sans": [format!("www.{name}")],
+        "id": id, "kind": "managed", "name": domain, "number": 1, "label": "Our shop", "zone_id": zone, "domain": domain, "sans": [format!("www.{name}")],
         "is_wildcard": false, "auto_renew": true, "status": "pending", "downloadable": false, "environment": "production",
-        "key_algorithm": "rsa2048", "key_policy": "rotate", "subject": null, "profile": null, "private_key_id": certificate["private_key_id"], "api_key_via_url": false, "issued_at": null, "expires_at": null, "next_renewal_at": null,
+        "key_algorithm": "rsa2048", "key_policy": "rotate", "alternate": null, "subject": null, "profile": null, "acme_account_id": null,
+        "private_key_id": certificate["private_key_id"], "api_key_via_url": false, "issued_at": null, "expires_at": null, "next_renewal_at": null,
         "renewal_blocked_by": null, "renewal_info": null, "current_version": null, "deployed": [], "revocation": null, "last_error": null, "next_attempt_at": certificate["next_attempt_at"], "created_at": certificate["created_at"],
         "updated_at": certificate["created_at"],
     });

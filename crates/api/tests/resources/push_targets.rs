@@ -56,7 +56,7 @@ async fn a_client_key_is_shown_once_if_it_was_made_and_stored_sealed() {
     for secret in [key, KEY] {
         assert!(!log.contains(secret), "{log}");
     }
-    caller.delete(&path).await.expect(StatusCode::NO_CONTENT);
+    assert_eq!(caller.delete(&path).await.status, StatusCode::NO_CONTENT);
     assert_eq!(caller.get(&path).await.expect(StatusCode::NOT_FOUND)["code"], "not_found");
 }
 
@@ -114,7 +114,7 @@ async fn a_push_target_needs_the_right_to_the_key_and_is_nobody_elses() {
     other.patch(&path, elsewhere).await.expect(StatusCode::NOT_FOUND);
     other.delete(&path).await.expect(StatusCode::NOT_FOUND);
     assert_eq!(caller.get(&path).await.expect(StatusCode::OK)["address"], "web1.customer.test:5055");
-    caller.delete(&format!("/certificates/{}", certificate["id"].as_str().unwrap())).await.expect(StatusCode::NO_CONTENT);
+    assert_eq!(caller.delete(&format!("/certificates/{}", certificate["id"].as_str().unwrap())).await.status, StatusCode::NO_CONTENT);
     let left = api.sql("SELECT * FROM webhooks").await;
     assert_eq!(left.len(), 0, "{left:?}");
 }

@@ -51,7 +51,7 @@ async fn left(world: &World, account: AccountId) -> Vec<String> {
         ("issuances", "status = 'active' AND cancel_requested_at IS NULL"),
     ] {
         let rows: i64 =
-            world.database.value(&format!("SELECT count(*) FROM {table} WHERE account_id = '{}' AND {is_left}", account.0)).await;
+            world.database.value(&format!("SELECT count(*) FROM {table} WHERE account_id = '{}' AND ({is_left})", account.0)).await;
         if rows > 0 {
             left.push(format!("{table}: {rows}"));
         }
@@ -66,7 +66,7 @@ async fn nothing_of_an_account_can_be_opened_once_its_time_is_over() {
     // An account with a row in every table; its revocation has come to an end.
     world.database.run("UPDATE revocations SET status = 'succeeded', next_attempt_at = NULL, finished_at = now(); UPDATE accounts SET last_event_number = 1")
         .await;
-    assert_eq!(left(&world, ended).await.len(), 20, "the test has something to end of each kind");
+    assert_eq!(left(&world, ended).await.len(), 21, "the test has something to end of each kind");
     let others: Vec<String> = left(&world, other).await;
     ask(&world, ended, "30 days").await;
     assert_eq!(list(&world).await, [ended]);
@@ -93,6 +93,11 @@ async fn nothing_of_an_account_can_be_opened_once_its_time_is_over() {
     assert_eq!(audited.iter().filter(|action| *action == "account.ended").count(), 1);
 
     world.database.run("UPDATE issuances SET status = 'cancelled', next_wake_at = NULL, finished_at = now() WHERE status = 'active' AND cancel_requested_at IS NOT NULL").await;
+    assert_eq!(list(&world).await, [], "a CA has to be told of ACME accounts");
+    world
+        .database
+        .run("UPDATE own_acme_accounts SET status = 'deactivated', next_attempt_at = NULL, work_since = NULL WHERE deleted_at IS NOT NULL")
+        .await;
     assert_eq!(list(&world).await, [ended]);
     assert_eq!(end(&world, ended).await.unwrap(), Ending::Over);
     assert_eq!(list(&world).await, []);

@@ -241,6 +241,10 @@ async fn looks_at_an_authorization_are_recorded() {
     for status in [AuthorizationStatus::Pending, AuthorizationStatus::Valid] {
         world.held(&lease, async |conn| orders::record_authorization(conn, account, id, status).await).await.unwrap();
     }
+    assert_eq!(live_order(&world, requested).await.authorizations.len(), 0, "no step depends on them yet");
+    advance(&world, &lease, &order, OrderEvent::Placed, placed(&world).await).await.unwrap();
+    let order = live_order(&world, requested).await;
+    advance(&world, &lease, &order, OrderEvent::ChallengesWritten, OrderChange::default()).await.unwrap();
     let found = live_order(&world, requested).await.authorizations;
     let seen: Vec<_> = found.iter().map(|authorization| (authorization.wildcard, authorization.status, authorization.polls)).collect();
     assert_eq!(seen, [(false, AuthorizationStatus::Valid, 2), (true, AuthorizationStatus::Pending, 0)]);
