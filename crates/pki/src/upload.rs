@@ -180,8 +180,12 @@ impl UploadError {
     /// Which part of what was sent is meant; none where several are.
     pub const fn part(&self) -> Option<Part> {
         match self {
-            Self::TooLarge(part) | Self::PemMalformed { part, .. } | Self::CertificateMissing(part) => Some(*part),
-            Self::KeyMissing(part) | Self::KeyMalformed(part) | Self::KeyUnsupported(part) => Some(*part),
+            Self::TooLarge(part)
+            | Self::PemMalformed { part, .. }
+            | Self::CertificateMissing(part)
+            | Self::KeyMissing(part)
+            | Self::KeyMalformed(part)
+            | Self::KeyUnsupported(part) => Some(*part),
             Self::PassphraseMissing | Self::PassphraseWrong | Self::PassphraseInvalid => Some(Part::Passphrase),
             Self::PfxMalformed => Some(Part::Pfx),
             _ => None,

@@ -228,6 +228,7 @@ async fn list_uses(
 
 /// An order that is to be charged.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own about the order")]
 pub struct Charge<'a> {
     /// The order, whose intent is written in the same transaction.
     pub order: OrderId,
@@ -280,8 +281,8 @@ pub async fn charge(conn: &mut Connection, account: AccountId, ca: &Ledger, char
     }
     let now = database_now(conn).await?;
     // What a CA has said about everything that we do is about our account.
-    let pauses = if charge.own_account { pauses_of(&wanted).collect() } else { pauses(&wanted) };
-    let paused = ca_pauses::find_until(conn, &ca.directory_url, &pauses).await?;
+    let reasons = if charge.own_account { pauses_of(&wanted).collect() } else { pauses(&wanted) };
+    let paused = ca_pauses::find_until(conn, &ca.directory_url, &reasons).await?;
     let mut spent = paused.map(|until| Spent { kind: None, until });
     let mut ahead = None;
     let counted = counted(&wanted, ca, charge.overdraws);

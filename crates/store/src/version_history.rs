@@ -20,6 +20,7 @@ use crate::{Connection, StoreError};
 
 /// A version on record.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own about the version")]
 pub struct RecordedVersion {
     /// Its identifier.
     pub id: VersionId,
@@ -114,6 +115,7 @@ pub async fn get_version(
 }
 
 #[derive(Queryable)]
+#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own about the row")]
 struct Row {
     id: Uuid,
     number: i32,

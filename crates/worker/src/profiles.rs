@@ -47,7 +47,7 @@ async fn record(
         match offered {
             Ok(offered) => ca_profiles::record_profiles(conn, environment, directory_url, offered).await?,
             Err(failure) => {
-                tracing::warn!(%failure, directory_url, "the CA's directory cannot be read; what it offered before stays on offer")
+                tracing::warn!(%failure, directory_url, "the CA's directory cannot be read; what it offered before stays on offer");
             }
         }
     }

@@ -81,7 +81,7 @@ async fn a_certificate_with_a_profile_goes_to_a_ca_that_offers_it_lives_as_that_
     ensure!(system.holds(id, "expires_at - next_renewal_at BETWEEN interval '2 days 23 hours' AND interval '3 days 1 hour'").await?);
     let owner = "C=CH,ST=Bern,L=Thun,O=Zürich AG,OU=Web";
     let one = (Some("shortlived".to_owned()), format!("{owner},CN={name}"));
-    assert_eq!(asked(&second.seen(), &name)?, [one.clone()]);
+    assert_eq!(asked(&second.seen(), &name)?, std::slice::from_ref(&one));
 
     system.let_pass(id, "4 days").await?;
     wait::until("it renews", PATIENCE, async || Ok((system.versions(id).await? == 2).then_some(()))).await?;

@@ -86,7 +86,7 @@ async fn whoever_comes_to_share_a_key_has_all_others_keep_it_and_naming_ones_own
     let wish = json!({"zone_id": zone, "domain": format!("second.{name}"), "private_key_id": first["private_key_id"]});
     caller.post("/certificates", wish).await.expect(StatusCode::ACCEPTED);
     assert_eq!(policy(&first).await, "keep");
-    assert_eq!(changes(&first).await, [rotate_to_keep.clone()]);
+    assert_eq!(changes(&first).await, std::slice::from_ref(&rotate_to_keep));
 
     // One that is there already does.
     let (third, fourth) =
@@ -94,7 +94,7 @@ async fn whoever_comes_to_share_a_key_has_all_others_keep_it_and_naming_ones_own
     caller.patch(&path(&fourth), json!({"private_key_id": third["private_key_id"]})).await.expect(StatusCode::OK);
     for certificate in [&third, &fourth] {
         assert_eq!(policy(certificate).await, "keep");
-        assert_eq!(changes(certificate).await, [rotate_to_keep.clone()], "each log says it once");
+        assert_eq!(changes(certificate).await, std::slice::from_ref(&rotate_to_keep), "each log says it once");
     }
 
     // Whoever names the key that is used already wants it to stay.
@@ -102,7 +102,7 @@ async fn whoever_comes_to_share_a_key_has_all_others_keep_it_and_naming_ones_own
     let own = json!({"private_key_id": fifth["private_key_id"]});
     for _ in 0..2 {
         assert_eq!(caller.patch(&path(&fifth), own.clone()).await.expect(StatusCode::OK)["key_policy"], "keep");
-        assert_eq!(changes(&fifth).await, [rotate_to_keep.clone()], "a second time nothing is left to change");
+        assert_eq!(changes(&fifth).await, std::slice::from_ref(&rotate_to_keep), "a second time nothing is left to change");
     }
 }
 

@@ -194,7 +194,7 @@ async fn a_certificate_is_found_by_what_stands_in_it() {
         "san=shop.example.com".to_owned(),
         format!("kind=uploaded&san=example.com&serial={serial}"),
     ] {
-        assert_eq!(listed(&caller, &query).await, [found.clone()], "{query}");
+        assert_eq!(listed(&caller, &query).await, std::slice::from_ref(&found), "{query}");
     }
     assert_eq!(listed(&caller, "issuer=RCGEN").await, [other, found]);
     for query in ["serial=xyz", "fingerprint=00", "san=ample.com", "san=a%20b", "kind=managed", "issuer=nobody", "issuer=%00"] {

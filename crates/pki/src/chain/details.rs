@@ -90,7 +90,7 @@ impl CertificateChain {
     /// The common name of the leaf's subject, the last where there are several.
     pub fn common_name(&self) -> Option<String> {
         let name = self.certificates[0].subject_name().entries_by_nid(Nid::COMMONNAME).last()?;
-        Some(name.data().to_string().ok()?.to_string())
+        name.data().to_string().ok().map(|text| String::clone(&text))
     }
 }
 

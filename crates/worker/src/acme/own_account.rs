@@ -36,14 +36,13 @@ impl AcmeDirectory {
         let stored = self.store.platform(async |conn| find_own_credentials(conn, &self.masters, id).await).await;
         let stored = stored.map_err(|error| from_store(&error))?;
         let known = stored.is_some();
-        let credentials = match stored {
-            Some(credentials) => credentials,
-            None => {
-                let made = make_credentials("", self.directory_url()).map_err(KeyChangeError::into_failure)?;
-                let insert =
-                    self.store.platform(async |conn| insert_own_credentials(conn, &self.masters, id, self.directory_url(), &made).await);
-                insert.await.map_err(|error| from_store(&error))?
-            }
+        let credentials = if let Some(credentials) = stored {
+            credentials
+        } else {
+            let made = make_credentials("", self.directory_url()).map_err(KeyChangeError::into_failure)?;
+            let insert =
+                self.store.platform(async |conn| insert_own_credentials(conn, &self.masters, id, self.directory_url(), &made).await);
+            insert.await.map_err(|error| from_store(&error))?
         };
         let key = read_key(&credentials).map_err(KeyChangeError::into_failure)?;
         // Somebody may have got as far as that, and the CA may take a binding once only.
@@ -70,16 +69,15 @@ impl AcmeDirectory {
 
     /// Has the CA take nothing from a customer's own account any more (RFC 8555 §7.3.6). One that it does not know is done with.
     pub(crate) async fn deactivate(&self, id: AcmeAccountId) -> Result<(), Failure> {
-        let (account_url, credentials) = match self.find_own(id).await? {
-            Some(stored) => (stored.account_url, stored.credentials),
-            None => {
-                let stored = self.store.platform(async |conn| find_own_credentials(conn, &self.masters, id).await).await;
-                // Whoever was registering it may have been cut off after the CA's yes.
-                let Some(credentials) = stored.map_err(|error| from_store(&error))? else { return Ok(()) };
-                let key = read_key(&credentials).map_err(KeyChangeError::into_failure)?;
-                let Some(answered) = self.find_by(&key).await? else { return Ok(()) };
-                (location(&answered).map(str::to_owned).ok_or_else(no_location)?, credentials)
-            }
+        let (account_url, credentials) = if let Some(stored) = self.find_own(id).await? {
+            (stored.account_url, stored.credentials)
+        } else {
+            let stored = self.store.platform(async |conn| find_own_credentials(conn, &self.masters, id).await).await;
+            // Whoever was registering it may have been cut off after the CA's yes.
+            let Some(credentials) = stored.map_err(|error| from_store(&error))? else { return Ok(()) };
+            let key = read_key(&credentials).map_err(KeyChangeError::into_failure)?;
+            let Some(answered) = self.find_by(&key).await? else { return Ok(()) };
+            (location(&answered).map(str::to_owned).ok_or_else(no_location)?, credentials)
         };
         let key = read_key(&credentials).map_err(KeyChangeError::into_failure)?;
         match self.send(&account_url, &key, &json!({ "status": "deactivated" })).await {

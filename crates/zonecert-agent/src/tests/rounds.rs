@@ -109,7 +109,7 @@ async fn a_reload_that_hangs_is_killed_with_all_that_it_has_started() {
     let pid = fs::read_to_string(dir.path().join("pid")).unwrap();
     // The kernel ends a killed process when it runs next, which nobody but its parent can wait for.
     while begun.elapsed() < Duration::from_secs(30) && is_running(pid.trim()) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        crate::wait::pause(Duration::from_millis(10)).await;
     }
     assert!(!is_running(pid.trim()), "{pid}");
     wanted.reload = vec!["/no/such/program".to_owned()];

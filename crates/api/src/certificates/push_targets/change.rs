@@ -74,7 +74,7 @@ pub(in crate::certificates) async fn change(
             let targets = push_targets::list_push_targets(conn, account, id).await?;
             check_address_is_free(&targets, url, Some(target))?;
         }
-        let change = PushTargetChange { url: url.as_deref(), key: key.as_ref().map(|key| key.bytes()), enabled };
+        let change = PushTargetChange { url: url.as_deref(), key: key.as_ref().map(zonecert_pki::seal::ClientKey::bytes), enabled };
         let changed = push_targets::change_push_target(conn, masters, account, id, target, &change).await?;
         let details = json!({
             "certificate_id": id, "address": url.as_deref().map(push::address), "client_key_changed": key.is_some(), "enabled": enabled});
