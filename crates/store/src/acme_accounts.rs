@@ -71,7 +71,8 @@ pub async fn insert_own_credentials(
         .values((
             acme_accounts::id.eq(id.0),
             acme_accounts::is_own.eq(true),
-            acme_accounts::directory_url.eq(directory_url),
+            // A release that knows of no such accounts looks for ours by the directory, and must never take this one.
+            acme_accounts::directory_url.eq(format!("own:{directory_url}")),
             acme_accounts::data_key_id.eq(key.id()),
             acme_accounts::sealed_credentials.eq(key.seal(credentials, &binding(id.0))?),
         ))

@@ -411,7 +411,7 @@ pub async fn record_told(conn: &mut Connection, account: AccountId, id: AcmeAcco
         "UPDATE own_acme_accounts SET status = 'valid', registered_contact = $3, data_key_id = NULL, sealed_eab = NULL, last_error = NULL, attempts = 0,
              claimed_until = NULL, work_since = CASE WHEN deleted_at IS NOT NULL OR contact <> $3 THEN now() END,
              next_attempt_at = CASE WHEN deleted_at IS NOT NULL OR contact <> $3 THEN now() END
-         WHERE account_id = $1 AND id = $2 RETURNING next_attempt_at IS NOT NULL AS to_do",
+         WHERE account_id = $1 AND id = $2 AND status <> 'deactivated' RETURNING next_attempt_at IS NOT NULL AS to_do",
     )
     .bind::<sql_types::Uuid, _>(account.0)
     .bind::<sql_types::Uuid, _>(id.0)

@@ -59,13 +59,13 @@ impl Run<'_> {
     }
 
     /// The account is suspended: the TXT values go, and no step is taken. What somebody has asked for rests until the suspension is over; a renewal by
-    /// itself ends, and the scan begins another then.
+    /// itself ends, and the scan begins another then. So does what was for the other key of a dual certificate, which must not keep the first from renewing.
     pub(super) async fn record_suspended(&self, issuance: &Issuance) -> Result<(), StoreError> {
         let lease = self.lease;
         self.persist(|| {
             self.worker.store.tenant_write(lease.account, async |conn| {
                 issuances::guard(conn, &lease).await?;
-                if issuance.reason == IssuanceReason::Renewal {
+                if issuance.reason == IssuanceReason::Renewal || issuance.alternate {
                     return self.call_off(conn, issuance, Some(RenewalBlock::Suspended)).await;
                 }
                 self.abandon_order(conn, issuance, false).await?;

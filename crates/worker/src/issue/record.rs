@@ -123,8 +123,7 @@ impl Run<'_> {
     ) -> Result<(), StoreError> {
         let account = self.lease.account;
         // Under an order that is under way no end is noticed.
-        let auto_renew =
-            !matches!(outcome, Outcome::Running | Outcome::RunningBeside) && renewals::renews(conn, account, certificate).await?;
+        let auto_renew = !matches!(outcome, Outcome::Running) && renewals::renews(conn, account, certificate).await?;
         if issuing::record_outcome(conn, account, certificate, outcome).await? {
             *self.expired.lock().unwrap_or_else(PoisonError::into_inner) = Some(Expired { certificate, auto_renew });
         }
