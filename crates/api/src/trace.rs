@@ -58,9 +58,10 @@ pub(crate) async fn observe(
     rate_limit::set_headers(&request, answer.headers_mut());
     cors::set_headers(origins, request.headers(), answer.headers_mut());
     let answer = ServiceResponse::new(request, answer);
-    log(&span, &method, &answer, code, started);
+    let route = answer.request().match_pattern();
+    log(&span, &method, &answer, route.as_deref(), code, started);
     if let Some(app) = app {
-        app.metrics.answered(&method, answer.request().match_pattern().as_deref(), answer.status(), started.elapsed());
+        app.metrics.answered(&method, route.as_deref(), answer.status(), started.elapsed());
     }
     Ok(answer)
 }
@@ -104,14 +105,12 @@ fn set_headers(headers: &mut HeaderMap, id: &RequestId) {
 }
 
 /// The route and never the path or the query, where clients may have put a key (requirements S1.3); of the path, the identifier alone.
-fn log(span: &Span, method: &Method, answer: &ServiceResponse<BoxBody>, code: Option<&str>, started: Instant) {
-    let request = answer.request();
-    let route = request.match_pattern();
-    let subject = request.match_info().get("id").filter(|text| is_identifier(text));
+fn log(span: &Span, method: &Method, answer: &ServiceResponse<BoxBody>, route: Option<&str>, code: Option<&str>, started: Instant) {
+    let subject = answer.request().match_info().get("id").filter(|text| is_identifier(text));
     tracing::info!(
         parent: span,
         %method,
-        route = route.as_deref().unwrap_or("none"),
+        route = route.unwrap_or("none"),
         subject,
         status = answer.status().as_u16(),
         code,

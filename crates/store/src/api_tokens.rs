@@ -178,7 +178,7 @@ pub async fn read_usable(store: &Store, sha256: &[u8; 32], now: DateTime<Utc>) -
         .filter(api_tokens::expires_at.is_null().or(api_tokens::expires_at.gt(now)))
         .filter(accounts::deleted_at.is_null())
         .select((COLUMNS, api_tokens::created_by, accounts_of::COLUMNS));
-    let rows = store.ask::<(Row, Uuid, accounts_of::Row), _, _>(TenantQuery::of_api_token(*sha256, question)).await?;
+    let rows = store.ask::<(Row, Uuid, accounts_of::Row), _>(TenantQuery::of_api_token(*sha256, question)).await?;
     let read = |(token, made_by, account)| {
         Ok(Usable { account: accounts_of::from_row(account)?, token: from_row(token)?, made_by: UserId(made_by) })
     };

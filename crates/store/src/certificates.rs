@@ -7,6 +7,8 @@ mod list;
 pub(crate) mod request_fields;
 mod row;
 
+use std::sync::OnceLock;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types;
@@ -334,8 +336,9 @@ pub(crate) async fn next_name_and_number(
 
 /// A certificate that was not deleted, read in one round trip.
 pub async fn read_certificate(store: &Store, account: AccountId, id: CertificateId) -> Result<Certificate, StoreError> {
-    let question = row::query(account.0).filter(certificates::id.eq(id.0));
-    store.ask::<row::Row, _, _>(TenantQuery::new(account, question)).await?.pop().ok_or(StoreError::NotFound)?.into_certificate()
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let question = TenantQuery::new(account, row::query(account.0).filter(certificates::id.eq(id.0)));
+    store.ask::<row::Row, _>(question.worded(&TEXT)).await?.pop().ok_or(StoreError::NotFound)?.into_certificate()
 }
 
 /// A certificate that was not deleted.

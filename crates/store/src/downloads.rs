@@ -114,7 +114,7 @@ pub async fn find_certificate(
             second,
             (versions::id, versions::key_version_id).nullable(),
         ));
-    let rows = store.ask::<CertificateRow, _, _>(TenantQuery::of_api_key(*sha256, question)).await?;
+    let rows = store.ask::<CertificateRow, _>(TenantQuery::of_api_key(*sha256, question)).await?;
     let Some((account, id, key, last_used_at, via_url, second, version)) = rows.into_iter().next() else { return Ok(None) };
     let second: Option<SecondKey> = second
         .map(|value| serde_json::from_value(value).map_err(|error| StoreError::corrupt("api_keys", error.to_string())))
@@ -137,7 +137,7 @@ pub async fn find_private_key(store: &Store, name: &str, sha256: &[u8; 32]) -> R
         .filter(private_keys::deleted_at.is_null().and(private_keys::name.eq(name.to_owned())))
         .filter(accounts::deleted_at.is_null())
         .select((accounts_of::COLUMNS, private_keys::id, api_keys::id, api_keys::last_used_at, private_keys::api_key_via_url, material()));
-    let rows = store.ask::<KeyRow, _, _>(TenantQuery::of_api_key(*sha256, question)).await?;
+    let rows = store.ask::<KeyRow, _>(TenantQuery::of_api_key(*sha256, question)).await?;
     let Some((account, id, key, last_used_at, via_url, material)) = rows.into_iter().next() else { return Ok(None) };
     Ok(Some(OpenedKey {
         account: accounts_of::from_row(account)?,

@@ -16,7 +16,7 @@ use zonecert_domain::id::AccountId;
 
 use crate::shared_connections::SharedConnections;
 use crate::statement::sql_query;
-use crate::tenant_query::TenantQuery;
+use crate::tenant_query::Question;
 use crate::{Connection, StoreError};
 
 /// A transaction's body: an async closure whose future can move between threads.
@@ -81,10 +81,10 @@ impl Store {
     }
 
     /// Asks one question as a tenant, in one round trip. Where the connection is lost on the way, it is asked once more over a new one: it changes nothing.
-    pub(crate) async fn ask<R, T, Q>(&self, question: TenantQuery<T, Q>) -> Result<Vec<R>, StoreError>
+    pub(crate) async fn ask<R, Q>(&self, question: Q) -> Result<Vec<R>, StoreError>
     where
         R: Send,
-        TenantQuery<T, Q>: for<'c, 'q> LoadQuery<'q, &'c Connection, R> + Clone + Send,
+        Q: Question + for<'c, 'q> LoadQuery<'q, &'c Connection, R> + Clone + Send,
     {
         match self.ask_once(question.clone()).await {
             Err(StoreError::Unavailable(_)) => self.ask_once(question).await,
@@ -92,10 +92,10 @@ impl Store {
         }
     }
 
-    async fn ask_once<R, T, Q>(&self, question: TenantQuery<T, Q>) -> Result<Vec<R>, StoreError>
+    async fn ask_once<R, Q>(&self, question: Q) -> Result<Vec<R>, StoreError>
     where
         R: Send,
-        TenantQuery<T, Q>: for<'c, 'q> LoadQuery<'q, &'c Connection, R> + Send,
+        Q: for<'c, 'q> LoadQuery<'q, &'c Connection, R> + Send,
     {
         let conn = self.shared.get(&self.url, self.patience).await?;
         let answered = question.load(&mut &*conn).await.map_err(StoreError::from);

@@ -3,9 +3,11 @@
 //! Row-level security looks at the setting `zonecert.account`, which a transaction has to set first: three round trips for one question. A
 //! [`TenantQuery`] sets it in the statement itself, which is a transaction of its own, so that the setting ends with it.
 
-use diesel::pg::Pg;
+use std::sync::OnceLock;
+
+use diesel::pg::{Pg, PgQueryBuilder};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryBuilder as _, QueryFragment, QueryId};
 use diesel::sql_types;
 use zonecert_domain::id::AccountId;
 
@@ -46,6 +48,58 @@ impl<Q> TenantQuery<OfApiToken, Q> {
 impl<Q> TenantQuery<OfApiKey, Q> {
     pub(crate) fn of_api_key(sha256: [u8; 32], query: Q) -> Self {
         Self { tenant: OfApiKey(sha256), query }
+    }
+}
+
+/// What [`Store::ask`](crate::Store::ask) sends: nothing but queries within a tenant.
+pub(crate) trait Question {}
+
+impl<T, Q> Question for TenantQuery<T, Q> {}
+impl<Q: Question> Question for Worded<Q> {}
+
+/// A question that is always written in the same words. Diesel writes the text of a query anew at each use, which for a long one takes as long as all else that is done about it here.
+#[derive(Clone, Debug)]
+pub(crate) struct Worded<Q> {
+    question: Q,
+    text: &'static OnceLock<String>,
+}
+
+impl<T, Q> TenantQuery<T, Q> {
+    /// `text` keeps the words, and is of this question alone, whose text depends on no value.
+    pub(crate) fn worded(self, text: &'static OnceLock<String>) -> Worded<Self> {
+        Worded { question: self, text }
+    }
+}
+
+impl<Q: Query> Query for Worded<Q> {
+    type SqlType = Q::SqlType;
+}
+
+/// It is known by its text.
+impl<Q> QueryId for Worded<Q> {
+    type QueryId = ();
+
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Worded<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.question.walk_ast(out)
+    }
+
+    fn to_sql(&self, out: &mut PgQueryBuilder, backend: &Pg) -> QueryResult<()> {
+        if self.text.get().is_none() {
+            let mut builder = PgQueryBuilder::new();
+            self.question.to_sql(&mut builder, backend)?;
+            // Whoever was faster has written the same.
+            let _ = self.text.set(builder.finish());
+        }
+        out.push_sql(self.text.get().map_or("", String::as_str));
+        Ok(())
+    }
+
+    fn is_safe_to_cache_prepared(&self, backend: &Pg) -> QueryResult<bool> {
+        self.question.is_safe_to_cache_prepared(backend)
     }
 }
 
@@ -109,6 +163,21 @@ mod tests {
         let knows = <_ as QueryFragment<Pg>>::is_safe_to_cache_prepared(&by_hand, &Pg).unwrap();
         assert!(!knows, "diesel has become wiser, and need not be told any more");
         assert!(TenantQuery::new(AccountId::new(), by_hand).is_safe_to_cache_prepared(&Pg).unwrap());
+    }
+
+    #[test]
+    fn a_question_that_is_worded_once_has_the_text_and_the_values_that_it_has_otherwise() {
+        static TEXT: OnceLock<String> = OnceLock::new();
+        let question = |account: AccountId| {
+            let names = certificates::table.filter(certificates::id.eq(account.0)).select(certificates::name);
+            TenantQuery::new(account, names)
+        };
+        for account in [AccountId::new(), AccountId::new()] {
+            let plain = diesel::debug_query::<Pg, _>(&question(account)).to_string();
+            assert_eq!(diesel::debug_query::<Pg, _>(&question(account).worded(&TEXT)).to_string(), plain);
+            let text = plain.split(" -- binds: ").next().unwrap();
+            assert_eq!(TEXT.get().map(String::as_str), Some(text));
+        }
     }
 
     #[test]

@@ -72,25 +72,20 @@ pub(super) fn query(account: Uuid) -> _ {
     let downloadable: SqlLiteral<Bool> = sql("coalesce(versions.revoked_at IS NULL AND now() <= versions.not_after, false)");
     let next_attempt_at: SqlLiteral<Nullable<Timestamptz>> =
         sql("CASE WHEN certificates.status <> 'validating' THEN issuances.next_wake_at END");
-    let revocation: SqlLiteral<Nullable<Jsonb>> = sql("(SELECT
-            jsonb_build_object('requested_at', revocations.created_at, 'reason', revocations.reason, 'status', revocations.status)
-        FROM revocations WHERE revocations.certificate_id = certificates.id AND revocations.version_id = certificates.current_version_id
-        ORDER BY revocations.created_at DESC LIMIT 1)");
+    // What few certificates have is read by functions, and only where there is something: a plan for all of it would be set up for each certificate.
+    let revocation: SqlLiteral<Nullable<Jsonb>> =
+        sql("CASE WHEN EXISTS (SELECT FROM revocations WHERE revocations.certificate_id = certificates.id)
+            THEN certificate_revocation(certificates.id, certificates.current_version_id) END");
     let names: SqlLiteral<Array<Text>> = sql("ARRAY(SELECT certificate_names.name FROM certificate_names
         WHERE certificate_names.certificate_id = certificates.id ORDER BY certificate_names.position)");
-    let deployed: SqlLiteral<Jsonb> = sql("coalesce((SELECT
-            jsonb_agg(jsonb_build_object('target', target, 'served_sha256', served_sha256, 'installed_sha256', installed_sha256,
-                'failed', error IS NOT NULL, 'reported_at', reported_at, 'age', extract(epoch FROM now() - reported_at)) ORDER BY target)
-        FROM deployments WHERE deployments.account_id = certificates.account_id AND deployments.certificate_id = certificates.id), '[]')");
+    let deployed: SqlLiteral<Jsonb> =
+        sql("CASE WHEN EXISTS (SELECT FROM deployments WHERE deployments.account_id = certificates.account_id AND deployments.certificate_id = certificates.id)
+            THEN certificate_deployments(certificates.account_id, certificates.id) ELSE '[]' END");
     let request_fields: (SqlLiteral<Nullable<Jsonb>>, SqlLiteral<Nullable<Text>>) = request_fields::columns();
     let acme_account: SqlLiteral<Nullable<SqlUuid>> = acme_account_column();
-    let alternate: SqlLiteral<Nullable<Jsonb>> = sql("(SELECT
-            jsonb_build_object('key_algorithm', alternates.key_algorithm, 'private_key', alternates.private_key_id,
-                'downloadable', coalesce(other.revoked_at IS NULL AND now() <= other.not_after, false),
-                'version', CASE WHEN other.id IS NOT NULL THEN jsonb_build_object('id', other.id, 'serial', other.serial,
-                    'fingerprint_sha256', other.fingerprint_sha256, 'issuer', other.issuer, 'not_before', other.not_before, 'not_after', other.not_after,
-                    'names', other.names) END)
-        FROM alternates LEFT JOIN versions AS other ON other.id = alternates.version_id WHERE alternates.certificate_id = certificates.id)");
+    let alternate: SqlLiteral<Nullable<Jsonb>> = sql(
+        "CASE WHEN EXISTS (SELECT FROM alternates WHERE alternates.certificate_id = certificates.id) THEN certificate_alternate(certificates.id) END",
+    );
     // Written out: a value that is bound keeps a statement that is planned once from the index of live issuances.
     let is_active: SqlLiteral<Bool> = sql("issuances.status = 'active'");
     certificates::table

@@ -9,7 +9,10 @@ use crate::outcome::{Outcome, attempt};
 use crate::tables;
 
 /// Function, owner, whether it runs as its owner, and who may call it beside the owner.
-const FUNCTIONS: [(&str, &str, bool, &str); 58] = [
+const FUNCTIONS: [(&str, &str, bool, &str); 61] = [
+    ("certificate_alternate(uuid)", "zonecert_owner", false, "zonecert_api zonecert_worker"),
+    ("certificate_deployments(uuid,uuid)", "zonecert_owner", false, "zonecert_api zonecert_worker"),
+    ("certificate_revocation(uuid,uuid)", "zonecert_owner", false, "zonecert_api zonecert_worker"),
     ("certificates_announce()", "zonecert_owner", false, ""),
     (
         "enqueue_job(text,jsonb,text,timestamp with time zone,integer)",
