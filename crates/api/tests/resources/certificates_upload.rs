@@ -152,7 +152,11 @@ async fn uploads_have_a_limit_of_their_own_that_no_race_passes() {
     assert_eq!(created, 25, "as many as Plus holds");
     let (zone, domain) = caller.verified_zone().await;
     caller.certificate(&zone, &domain).await;
-    assert_eq!(caller.get("/limits").await.expect(StatusCode::OK)["current_count"], 1, "uploads hold no slot of managed ones");
+    let limits = caller.get("/limits").await.expect(StatusCode::OK);
+    assert_eq!(limits["current_count"], 1, "uploads hold no slot of managed ones");
+    assert_eq!((&limits["current_uploads"], &limits["max_uploads"]), (&json!(25), &json!(25)));
+    let down = caller.get("/plans/free/preview").await.expect(StatusCode::OK);
+    assert_eq!((&down["uploads_over_limit_by"], &down["limits"]["current_uploads"]), (&json!(25), &json!(25)));
     assert_eq!(listed(&caller, "kind=managed").await.len(), 1);
     let free = api.register("free").await;
     let refused = free.post("/certificates/upload", pair.body()).await.expect(StatusCode::FORBIDDEN);

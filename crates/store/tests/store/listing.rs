@@ -105,7 +105,7 @@ async fn ask(store: &Store, account: AccountId, question: Question) -> usize {
         }
         Question::Usage => {
             let usage = async move |conn: &mut Connection| certificates::get_usage(conn, account).await;
-            usize::try_from(store.tenant::<_, StoreError, _>(account, usage).await.unwrap().1).unwrap()
+            usize::try_from(store.tenant::<_, StoreError, _>(account, usage).await.unwrap().1.slots).unwrap()
         }
         Question::Read(id) => certificates::read_certificate(store, account, id).await.map(|_| 1).unwrap(),
     }
