@@ -5,8 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use zonecert_domain::plan::Plan;
 use zonecert_domain::scope::Scope;
-use zonecert_store::certificates::{self, Usage};
 use zonecert_store::StoreError;
+use zonecert_store::certificates::{self, Usage};
 
 use crate::app::App;
 use crate::auth::caller::Caller;

@@ -140,9 +140,8 @@ pub async fn list_undescribed(conn: &mut Connection, batch: i32) -> Result<Vec<(
 pub async fn describe(conn: &mut Connection, account: AccountId, id: VersionId) -> Result<(), StoreError> {
     let chain = get_version(conn, account, id).await?.chain_pem;
     let details = CertificateChain::parse_pem(&chain).and_then(|chain| chain.details()).ok();
-    let undescribed = versions::table
-        .filter(versions::account_id.eq(account.0).and(versions::id.eq(id.0)))
-        .filter(versions::details.is_null());
+    let undescribed =
+        versions::table.filter(versions::account_id.eq(account.0).and(versions::id.eq(id.0))).filter(versions::details.is_null());
     let Described { details, fingerprint_sha1, side } = Described::of(details.as_ref());
     diesel::update(undescribed)
         .set((versions::details.eq(details), versions::fingerprint_sha1.eq(fingerprint_sha1), versions::side.eq(side)))

@@ -1,6 +1,7 @@
 //! Lists certificates (requirements S3.30).
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
@@ -27,14 +28,21 @@ use crate::problem::{FieldError, Problem};
 use crate::request::Query;
 use crate::text;
 
+/// Which page.
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Parameters {
+pub(super) struct Place {
     /// The `next_cursor` of the page before, unchanged. A cursor is a place in the order of all certificates: it goes with any filter.
     cursor: Option<String>,
     /// How many elements a page has.
     #[param(value_type = Option<u8>, minimum = 1, maximum = 100, default = 50)]
     limit: Option<String>,
+}
+
+/// Which certificates.
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filters {
     /// Only certificates in one of these states, one after the other or with commas between them.
     #[param(value_type = Option<Vec<values::CertificateStatus>>)]
     status: Vec<String>,
@@ -77,6 +85,21 @@ pub(super) struct Parameters {
     expiring_before: Option<String>,
 }
 
+/// Filters, and what stands beside them in the query.
+#[derive(Debug, Default)]
+pub(super) struct Parameters<B> {
+    pub(super) beside: B,
+    pub(super) filters: Filters,
+}
+
+/// Parameters that can be there once.
+pub(super) trait Once {
+    const NAMES: &'static [&'static str];
+
+    /// Where the value of a name goes.
+    fn place(&mut self, name: &str) -> Option<&mut Option<String>>;
+}
+
 /// Which certificates, and which page of them.
 struct Wanted {
     /// None where no certificate can match: no zone has such an id, or no certificate such a name.
@@ -100,14 +123,14 @@ struct List<'a> {
 /// Filters can be combined; what matches nothing is an empty list.
 #[utoipa::path(
     get, path = "/api/v1/certificates", tag = "certificates", operation_id = "listCertificates",
-    params(Parameters),
+    params(Place, Filters),
     responses(
         (status = 200, description = "A page of certificates.", body = List),
         (status = 400, description = "`unknown_choice` at ?status: Give one or several of pending, validating, issued, failed, expired, revoked\n\
             `date_time_invalid` at ?expiring_before: Give a date and time as in RFC 3339, such as 2026-11-21T00:00:00Z"),
     ),
 )]
-pub(super) async fn list(app: web::Data<App>, caller: Caller, query: Query<Parameters>) -> Result<HttpResponse, Problem> {
+pub(super) async fn list(app: web::Data<App>, caller: Caller, query: Query<Parameters<Place>>) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
     let Wanted { filter, after, limit } = parse(query.read()?)?;
     let account = caller.account;
@@ -125,19 +148,19 @@ pub(super) async fn list(app: web::Data<App>, caller: Caller, query: Query<Param
     Ok(HttpResponse::Ok().json(List { certificates, limits: LimitsView::new(plan, usage), next_cursor }))
 }
 
-fn parse(parameters: Parameters) -> Result<Wanted, Problem> {
+fn parse(parameters: Parameters<Place>) -> Result<Wanted, Problem> {
     let mut faults = Faults::default();
-    let after = faults.check(Position::parse_parameter(parameters.cursor.as_deref()));
-    let limit = faults.check(Limit::parse(parameters.limit.as_deref()));
-    let filter = parameters.filter(&mut faults);
+    let after = faults.check(Position::parse_parameter(parameters.beside.cursor.as_deref()));
+    let limit = faults.check(Limit::parse(parameters.beside.limit.as_deref()));
+    let filter = parameters.filters.parse(&mut faults);
     let ((after, limit), filter) = faults.finish(after.zip(limit).zip(filter))?;
     Ok(Wanted { filter, after, limit })
 }
 
-impl Parameters {
+impl Filters {
     /// What is asked for: none within where no certificate can match. None where something is wrong.
     #[expect(clippy::option_option, reason = "what is wrong and what can match nothing are different things")]
-    fn filter(self, faults: &mut Faults) -> Option<Option<Filter>> {
+    pub(super) fn parse(self, faults: &mut Faults) -> Option<Option<Filter>> {
         let statuses = faults.check(self.status.iter().flat_map(|list| list.split(',')).map(status).collect());
         let expiring_before = faults.check(self.expiring_before.as_deref().map(moment).transpose());
         let kind = faults.check(text::choice("?kind", self.kind.as_deref(), &Kind::ALL, Kind::as_str));
@@ -227,70 +250,88 @@ fn moment(text: &str) -> Result<DateTime<Utc>, FieldError> {
     })
 }
 
-impl<'de> Deserialize<'de> for Parameters {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
+impl Once for Place {
+    const NAMES: &'static [&'static str] = &["cursor", "limit"];
 
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Parameters;
+    fn place(&mut self, name: &str) -> Option<&mut Option<String>> {
+        match name {
+            "cursor" => Some(&mut self.cursor),
+            "limit" => Some(&mut self.limit),
+            _ => None,
+        }
+    }
+}
+
+impl Once for Filters {
+    const NAMES: &'static [&'static str] = &[
+        "status",
+        "zone_id",
+        "name",
+        "q",
+        "kind",
+        "issuer",
+        "serial",
+        "fingerprint",
+        "subject",
+        "key_algorithm",
+        "key_type",
+        "side",
+        "san",
+        "expiring_before",
+    ];
+
+    fn place(&mut self, name: &str) -> Option<&mut Option<String>> {
+        Some(match name {
+            "zone_id" => &mut self.zone_id,
+            "name" => &mut self.name,
+            "q" => &mut self.q,
+            "kind" => &mut self.kind,
+            "issuer" => &mut self.issuer,
+            "serial" => &mut self.serial,
+            "fingerprint" => &mut self.fingerprint,
+            "subject" => &mut self.subject,
+            "key_algorithm" => &mut self.key_algorithm,
+            "key_type" => &mut self.key_type,
+            "side" => &mut self.side,
+            "san" => &mut self.san,
+            "expiring_before" => &mut self.expiring_before,
+            _ => return None,
+        })
+    }
+}
+
+impl<'de, B: Once + Default> Deserialize<'de> for Parameters<B> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs<B>(PhantomData<B>);
+
+        impl<'de, B: Once + Default> Visitor<'de> for Pairs<B> {
+            type Value = Parameters<B>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("parameters")
             }
 
             /// Only `status` can be there more than once.
-            fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Parameters, A::Error> {
-                const NAMES: [&str; 16] = [
-                    "cursor",
-                    "limit",
-                    "status",
-                    "zone_id",
-                    "name",
-                    "q",
-                    "kind",
-                    "issuer",
-                    "serial",
-                    "fingerprint",
-                    "subject",
-                    "key_algorithm",
-                    "key_type",
-                    "side",
-                    "san",
-                    "expiring_before",
-                ];
-                let mut parameters = Parameters::default();
+            fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Self::Value, A::Error> {
+                let mut parameters = Parameters::<B>::default();
                 while let Some((name, value)) = pairs.next_entry::<String, String>()? {
-                    let (name, place) = match name.as_str() {
-                        "status" => {
-                            parameters.status.push(value);
-                            continue;
-                        }
-                        "cursor" => ("cursor", &mut parameters.cursor),
-                        "limit" => ("limit", &mut parameters.limit),
-                        "zone_id" => ("zone_id", &mut parameters.zone_id),
-                        "name" => ("name", &mut parameters.name),
-                        "q" => ("q", &mut parameters.q),
-                        "kind" => ("kind", &mut parameters.kind),
-                        "issuer" => ("issuer", &mut parameters.issuer),
-                        "serial" => ("serial", &mut parameters.serial),
-                        "fingerprint" => ("fingerprint", &mut parameters.fingerprint),
-                        "subject" => ("subject", &mut parameters.subject),
-                        "key_algorithm" => ("key_algorithm", &mut parameters.key_algorithm),
-                        "key_type" => ("key_type", &mut parameters.key_type),
-                        "side" => ("side", &mut parameters.side),
-                        "san" => ("san", &mut parameters.san),
-                        "expiring_before" => ("expiring_before", &mut parameters.expiring_before),
-                        unknown => return Err(Error::unknown_field(unknown, &NAMES)),
+                    if name == "status" {
+                        parameters.filters.status.push(value);
+                        continue;
+                    }
+                    let Some(place) = parameters.beside.place(&name).or_else(|| parameters.filters.place(&name)) else {
+                        let names = [B::NAMES, Filters::NAMES].concat().join("`, `");
+                        return Err(Error::custom(format_args!("unknown field `{name}`, expected one of `{names}`")));
                     };
                     if place.replace(value).is_some() {
-                        return Err(Error::duplicate_field(name));
+                        return Err(Error::custom(format_args!("duplicate field `{name}`")));
                     }
                 }
                 Ok(parameters)
             }
         }
 
-        deserializer.deserialize_map(Pairs)
+        deserializer.deserialize_map(Pairs(PhantomData))
     }
 }
 
@@ -298,13 +339,13 @@ impl<'de> Deserialize<'de> for Parameters {
 mod tests {
     use super::*;
 
-    fn read(query: &str) -> Result<Parameters, String> {
-        web::Query::<Parameters>::from_query(query).map(web::Query::into_inner).map_err(|error| error.to_string())
+    fn read(query: &str) -> Result<Parameters<Place>, String> {
+        web::Query::<Parameters<Place>>::from_query(query).map(web::Query::into_inner).map_err(|error| error.to_string())
     }
 
     #[test]
     fn only_the_state_can_be_given_several_times() {
-        let several = read("status=issued&q=a&status=failed,pending").unwrap();
+        let several = read("status=issued&q=a&status=failed,pending").unwrap().filters;
         assert_eq!((several.status, several.q.as_deref()), (vec!["issued".to_owned(), "failed,pending".to_owned()], Some("a")));
         assert!(read("limit=1&limit=2").unwrap_err().contains("duplicate field `limit`"));
         assert!(read("state=issued").unwrap_err().contains("unknown field `state`"));
@@ -324,7 +365,9 @@ mod tests {
     fn a_fingerprint_is_of_the_hash_that_is_as_long() {
         let read = |text: &str| hex_digits(text).and_then(fingerprint);
         let (sha1, sha256) = ("a9".repeat(20), "9f".repeat(32));
-        let with_colons = |digits: &str| digits.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).to_uppercase()).collect::<Vec<_>>().join(":");
+        let with_colons = |digits: &str| {
+            digits.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).to_uppercase()).collect::<Vec<_>>().join(":")
+        };
         for text in [sha1.clone(), with_colons(&sha1)] {
             assert_eq!(read(&text), Some(Fingerprint::Sha1(sha1.clone())), "{text}");
         }

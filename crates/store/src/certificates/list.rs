@@ -100,7 +100,8 @@ pub async fn list_certificates(
     }
     for (column, text) in [("issuer", &filter.issuer), ("subject", &filter.subject)] {
         if let Some(text) = text {
-            query = query.filter(sql::<Bool>("position(lower(").bind::<Text, _>(text.clone()).sql(&format!(") IN lower(versions.{column})) > 0")));
+            query = query
+                .filter(sql::<Bool>("position(lower(").bind::<Text, _>(text.clone()).sql(&format!(") IN lower(versions.{column})) > 0")));
         }
     }
     if !filter.key_algorithms.is_empty() {
