@@ -98,7 +98,7 @@ mod tests {
         let all = [held(CertificateStatus::Issued, true, true), held(CertificateStatus::Issued, true, false)];
         let down = preview(Plan::Elite, Plan::Pro, &all, 0);
         assert_eq!((&down.auto_renewal_stops, &down.wildcards_rest), (&vec![&all[0]], &vec![&all[0]]));
-        assert_eq!(preview(Plan::Pro, Plan::Elite, &all).auto_renewal_resumes, [&all[0]]);
+        assert_eq!(preview(Plan::Pro, Plan::Elite, &all, 0).auto_renewal_resumes, [&all[0]]);
         assert_eq!(preview(Plan::Pro, Plan::Plus, &all, 0).auto_renewal_stops, [&all[1]], "the other has stopped before");
     }
 
