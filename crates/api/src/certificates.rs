@@ -8,6 +8,7 @@ mod delete;
 mod deployments;
 mod details;
 pub(crate) mod download;
+pub(crate) mod export;
 mod finding;
 pub(crate) mod key_choice;
 mod list;
@@ -46,6 +47,7 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::new(upload::__path_add_version, upload::add_version, changes),
         Route::new(preflight::__path_preflight, preflight::preflight, reads),
         Route::new(profiles::__path_list, profiles::list, reads),
+        Route::new(export::__path_export, export::export, reads),
         Route::new(read::__path_get, read::get, reads),
         Route::new(change::__path_change, change::change, changes),
         Route::new(delete::__path_delete, delete::delete, changes),

@@ -5,7 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use zonecert_domain::plan::Plan;
 use zonecert_domain::scope::Scope;
-use zonecert_store::{StoreError, certificates};
+use zonecert_store::StoreError;
+use zonecert_store::certificates::{self, Usage};
 
 use crate::app::App;
 use crate::auth::caller::Caller;
@@ -28,6 +29,12 @@ pub(crate) struct LimitsView {
     /// Certificates that are pending, validating or issued.
     #[schema(minimum = 0, example = 3)]
     current_count: i64,
+    /// Uploaded certificates at most.
+    #[schema(example = 250)]
+    max_uploads: u32,
+    /// Uploaded certificates.
+    #[schema(minimum = 0, example = 12)]
+    current_uploads: i64,
     wildcard_enabled: bool,
     auto_renew_enabled: bool,
     /// More certificates than the plan holds, after a downgrade: those that are there stay, new ones are refused.
@@ -35,16 +42,18 @@ pub(crate) struct LimitsView {
 }
 
 impl LimitsView {
-    /// The plan's limits, with `current_count` slots in use.
-    pub(crate) fn new(plan: Plan, current_count: i64) -> Self {
+    /// The plan's limits, and what is in use of them.
+    pub(crate) fn new(plan: Plan, usage: Usage) -> Self {
         let limits = plan.limits();
         Self {
             plan,
             max_certificates: limits.max_certificates,
-            current_count,
+            current_count: usage.slots,
+            max_uploads: limits.max_uploads,
+            current_uploads: usage.uploads,
             wildcard_enabled: limits.wildcard,
             auto_renew_enabled: limits.auto_renew,
-            over_limit: current_count > i64::from(limits.max_certificates),
+            over_limit: usage.slots > i64::from(limits.max_certificates),
         }
     }
 }
@@ -57,9 +66,9 @@ impl LimitsView {
 async fn get(app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Problem> {
     caller.require(Scope::CertificatesRead)?;
     let account = caller.account;
-    let (plan, count) =
+    let (plan, usage) =
         app.store.tenant::<_, StoreError, _>(account, async move |conn| certificates::get_usage(conn, account).await).await?;
-    Ok(HttpResponse::Ok().json(LimitsView::new(plan, count)))
+    Ok(HttpResponse::Ok().json(LimitsView::new(plan, usage)))
 }
 
 #[cfg(test)]
@@ -68,11 +77,11 @@ mod tests {
 
     #[test]
     fn the_limit_itself_is_not_over_it() {
-        let of = |plan, count| serde_json::to_value(LimitsView::new(plan, count)).unwrap();
+        let of = |plan, slots| serde_json::to_value(LimitsView::new(plan, Usage { slots, uploads: 7 })).unwrap();
         assert_eq!(
             of(Plan::Pro, 3),
             serde_json::json!({
-                "plan": "pro", "max_certificates": 25, "current_count": 3, "wildcard_enabled": false, "auto_renew_enabled": true,
+                "plan": "pro", "max_certificates": 25, "current_count": 3, "max_uploads": 250, "current_uploads": 7, "wildcard_enabled": false, "auto_renew_enabled": true,
                 "over_limit": false,
             })
         );

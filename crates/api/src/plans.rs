@@ -9,7 +9,8 @@ use zonecert_domain::id::{AccountId, CertificateId};
 use zonecert_domain::plan::{Plan, PlanLimits};
 use zonecert_domain::plan_change::{self, HeldCertificate};
 use zonecert_domain::scope::Scope;
-use zonecert_store::{Connection, StoreError, accounts, plan_changes};
+use zonecert_store::certificates::Usage;
+use zonecert_store::{Connection, StoreError, accounts, plan_changes, uploads};
 
 use crate::app::App;
 use crate::auth::caller::Caller;
@@ -100,6 +101,9 @@ pub struct PlanChangeView {
     /// How many certificates more than the new plan holds.
     #[schema(example = 0)]
     over_limit_by: u32,
+    /// How many uploaded certificates more than the new plan holds.
+    #[schema(example = 0)]
+    uploads_over_limit_by: u32,
     /// These would no longer renew by themselves.
     auto_renewal_stops: Vec<TouchedCertificate>,
     /// These would renew by themselves again.
@@ -117,11 +121,11 @@ impl PlanChangeView {
     pub async fn read(conn: &mut Connection, account: AccountId, to: Plan) -> Result<Self, StoreError> {
         let from = accounts::get_account(conn, account).await?.plan;
         let held = plan_changes::list_held(conn, account).await?;
-        Ok(Self::new(from, to, &held))
+        Ok(Self::new(from, to, &held, uploads::count_uploads(conn, account).await?))
     }
 
-    fn new(from: Plan, to: Plan, held: &[HeldCertificate]) -> Self {
-        let change = plan_change::preview(from, to, held);
+    fn new(from: Plan, to: Plan, held: &[HeldCertificate], uploads: i64) -> Self {
+        let change = plan_change::preview(from, to, held, u32::try_from(uploads).unwrap_or(u32::MAX));
         let touched = |certificates: Vec<&HeldCertificate>| {
             let shown = |certificate: &HeldCertificate| TouchedCertificate {
                 id: certificate.id,
@@ -135,8 +139,9 @@ impl PlanChangeView {
         Self {
             from,
             to,
-            limits: LimitsView::new(to, i64::from(change.current_count)),
+            limits: LimitsView::new(to, Usage { slots: i64::from(change.current_count), uploads }),
             over_limit_by: change.over_limit_by,
+            uploads_over_limit_by: change.uploads_over_limit_by,
             auto_renewal_stops: touched(change.auto_renewal_stops),
             auto_renewal_resumes: touched(change.auto_renewal_resumes),
             wildcards_rest: touched(change.wildcards_rest),

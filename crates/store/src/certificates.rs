@@ -22,10 +22,11 @@ use zonecert_domain::name::{DnsName, NameSet};
 use zonecert_domain::plan::Plan;
 use zonecert_domain::renewal::{AriWindow, RenewalBlock};
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
+use zonecert_pki::chain::Details;
 
 pub use change::{Change, change_certificate, mark_deleted, record_failure, take_slot};
 pub(crate) use change::{insert_names, undeleted};
-pub use list::{Filter, Position, list_certificates};
+pub use list::{Filter, Fingerprint, Position, list_certificates};
 pub(crate) use row::{acme_account_column, read_revocation, slot_states};
 
 use crate::issuing::Environment;
@@ -178,12 +179,16 @@ pub struct CurrentVersion {
     pub fingerprint_sha256: String,
     /// Who issued it.
     pub issuer: String,
+    /// Whom it names as its holder; often empty.
+    pub subject: String,
     /// The first moment of its validity.
     pub not_before: DateTime<Utc>,
     /// The last.
     pub not_after: DateTime<Utc>,
     /// The DNS names in it, which need not be those that the certificate is to have from its next version on.
     pub names: Vec<String>,
+    /// What else it says; none where that cannot be read, or was not yet.
+    pub details: Option<Details>,
 }
 
 /// The other key of a dual certificate: one of the type that its first is not.
@@ -352,15 +357,28 @@ pub async fn count_slots(conn: &mut Connection, account: AccountId) -> Result<i6
     Ok(count)
 }
 
-/// The plan of the account, and how many slots of it are in use.
-pub async fn get_usage(conn: &mut Connection, account: AccountId) -> Result<(Plan, i64), StoreError> {
+/// How much of its plan an account uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Managed certificates that hold a slot (requirements X13).
+    pub slots: i64,
+    /// Uploaded certificates (requirements S3.52).
+    pub uploads: i64,
+}
+
+/// The plan of the account, and how much of it is in use.
+pub async fn get_usage(conn: &mut Connection, account: AccountId) -> Result<(Plan, Usage), StoreError> {
     let slots = certificates::table.filter(certificates::account_id.eq(account.0).and(row::holds_slot())).count();
-    let (plan, count) = accounts::table
+    let uploads = certificates::table
+        .filter(certificates::account_id.eq(account.0).and(certificates::deleted_at.is_null()))
+        .filter(certificates::source.eq(Kind::Uploaded.stored()))
+        .count();
+    let (plan, slots, uploads) = accounts::table
         .filter(accounts::id.eq(account.0).and(accounts::deleted_at.is_null()))
-        .select((accounts::plan, slots.single_value().assume_not_null()))
-        .first::<(String, i64)>(conn)
+        .select((accounts::plan, slots.single_value().assume_not_null(), uploads.single_value().assume_not_null()))
+        .first::<(String, i64, i64)>(conn)
         .await?;
-    Ok((Plan::parse(&plan).ok_or_else(|| StoreError::corrupt("accounts.plan", plan))?, count))
+    Ok((Plan::parse(&plan).ok_or_else(|| StoreError::corrupt("accounts.plan", plan))?, Usage { slots, uploads }))
 }
 
 /// The certificates under the zone that hold a slot and so keep it from being deleted, oldest first.

@@ -517,6 +517,9 @@ diesel::table! {
         revoked_at -> Nullable<Timestamptz>,
         revocation_reason -> Nullable<Int4>,
         alternate -> Bool,
+        details -> Nullable<Jsonb>,
+        fingerprint_sha1 -> Nullable<Text>,
+        side -> Nullable<Text>,
     }
 }
 

@@ -2,13 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types;
 use diesel_async::RunQueryDsl;
+use serde_json::json;
 use uuid::Uuid;
 use zonecert_domain::certificate::NewestVersion;
 use zonecert_domain::id::{AccountId, CertificateId, KeyVersionId, OrderId, VersionId};
-use zonecert_pki::chain::CertificateChain;
+use zonecert_pki::chain::{CertificateChain, Details};
 
 use crate::schema::{issuances, orders, versions};
+use crate::statement::{PreparedDsl as _, sql_query};
 use crate::{Connection, StoreError};
 
 /// A version on record.
@@ -81,6 +84,7 @@ async fn insert_version(
         }
         None => false,
     };
+    let described = Described::of(chain.details().ok().as_ref());
     diesel::insert_into(versions::table)
         .values((
             versions::id.eq(id.0),
@@ -99,10 +103,52 @@ async fn insert_version(
             versions::not_before.eq(chain.not_before()),
             versions::not_after.eq(chain.not_after()),
             versions::alternate.eq(is_alternate),
+            versions::details.eq(described.details),
+            versions::fingerprint_sha1.eq(described.fingerprint_sha1),
+            versions::side.eq(described.side),
         ))
         .execute(conn)
         .await?;
     Ok(id)
+}
+
+/// What stands in a version, for lists and searches.
+struct Described {
+    /// `null` where it cannot be read.
+    details: serde_json::Value,
+    fingerprint_sha1: Option<String>,
+    side: Option<&'static str>,
+}
+
+impl Described {
+    fn of(details: Option<&Details>) -> Self {
+        Self {
+            details: json!(details),
+            fingerprint_sha1: details.map(|details| details.sha1_fingerprint_hex.clone()),
+            side: details.map(|details| details.side.as_str()),
+        }
+    }
+}
+
+/// Versions of all tenants that were stored without what stands in them, at most `batch`. Runs without a tenant.
+pub async fn list_undescribed(conn: &mut Connection, batch: i32) -> Result<Vec<(AccountId, VersionId)>, StoreError> {
+    let query = sql_query("SELECT account_id, id FROM sweep_undescribed_versions($1)").bind::<sql_types::Integer, _>(batch);
+    query.load_ids(conn, VersionId).await
+}
+
+/// Adds to a version what stands in it, as [`insert_issued_version`] does. It may be there already.
+pub async fn describe(conn: &mut Connection, account: AccountId, id: VersionId) -> Result<(), StoreError> {
+    let chain = get_version(conn, account, id).await?.chain_pem;
+    let details = CertificateChain::parse_pem(&chain).and_then(|chain| chain.details()).ok();
+    let undescribed =
+        versions::table.filter(versions::account_id.eq(account.0).and(versions::id.eq(id.0))).filter(versions::details.is_null());
+    let Described { details, fingerprint_sha1, side } = Described::of(details.as_ref());
+    diesel::update(undescribed)
+        .set((versions::details.eq(details), versions::fingerprint_sha1.eq(fingerprint_sha1), versions::side.eq(side)))
+        .prepared()
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Whether the certificate has had a version for exactly these names: to a CA the next one is a renewal.

@@ -1,12 +1,12 @@
-//! Sends jobs again that got lost, ends accounts whose time is over, and clears the queue's own tables, old answers, spent tokens and sent mails. Reads the rows, never
-//! the queue: what is due says so itself.
+//! Sends jobs again that got lost, ends accounts whose time is over, stores what stands in versions that are older than that, and clears the queue's own tables, old
+//! answers, spent tokens and sent mails. Reads the rows, never the queue: what is due says so itself.
 
 use std::time::Duration;
 
 use zonecert_store::housekeeping::Leftovers;
 use zonecert_store::{
     StoreError, ca_budget, ca_pauses, ended_accounts, idempotency_keys, issuances, mails, queue_jobs, revocations, sign_in_failures,
-    webhook_deliveries, workers, zone_projections,
+    versions, webhook_deliveries, workers, zone_projections,
 };
 
 use crate::metrics::Finding;
@@ -89,6 +89,11 @@ pub async fn sweep(worker: &Worker) -> Result<(), StoreError> {
         worker.store.tenant(account, async |conn| webhook_deliveries::wake_forgotten(conn, account, webhook).await).await?;
         worker.metrics.found(Finding::Webhook);
         tracing::debug!(%account, %webhook, "woke a webhook that nobody was sending to");
+    }
+    let versions = worker.store.autocommit(async |conn| versions::list_undescribed(conn, BATCH).await).await?;
+    for (account, version) in versions {
+        worker.store.tenant(account, async |conn| versions::describe(conn, account, version).await).await?;
+        tracing::debug!(%account, %version, "stored what stands in a version");
     }
     let purged = worker.store.platform(async |conn| queue_jobs::purge(conn, KEEP_DONE_JOBS, BATCH).await).await?;
     if purged > 0 {

@@ -10,6 +10,7 @@ mod lego;
 mod load;
 mod release;
 mod scan;
+mod search;
 mod usage;
 
 use anyhow::Result;
@@ -37,6 +38,7 @@ enum What {
     Issue(issue::Issue),
     Lego(lego::Lego),
     Scan(scan::Scan),
+    Search(search::Search),
 }
 
 impl Bench {
@@ -51,6 +53,7 @@ impl Bench {
             What::Issue(issue) => interrupt.unless(issue.measure()).await,
             What::Lego(lego) => interrupt.unless(lego.measure(self.no_install)).await,
             What::Scan(scan) => interrupt.unless(scan.measure()).await,
+            What::Search(search) => interrupt.unless(search.measure()).await,
         }
     }
 }

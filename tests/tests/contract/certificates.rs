@@ -72,6 +72,12 @@ async fn lists(World { api, callers, things, .. }: &World) {
         format!("status=issued&zone_id={}&name=app.{}&q=APP&expiring_before=2100-01-01T00:00:00Z", things.zone.id, things.zone.name);
     let filtered = api.expect(200, Request::get(format!("/api/v1/certificates?{filters}")).by(token)).await;
     assert_eq!(filtered["certificates"].as_array().unwrap().len(), 1);
+    let export = |query: &str| Request::get(format!("/api/v1/certificates/export?{query}")).by(token);
+    let table = api.expect(200, export("kind=managed")).await;
+    assert!(table.as_str().unwrap().starts_with("id,name,"), "{table}");
+    let exported = api.expect(200, export(&format!("format=json&{filters}"))).await;
+    assert_eq!(exported["certificates"], filtered["certificates"]);
+    assert_eq!(api.expect(400, export("format=xml")).await["code"], "unknown_choice");
     // Pebble has none.
     let profiles = api.expect(200, Request::get("/api/v1/certificates/profiles").by(token)).await;
     assert_eq!(profiles, json!({"profiles": []}));

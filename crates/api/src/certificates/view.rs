@@ -12,6 +12,7 @@ use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
 use zonecert_store::certificates::{Alternate, Certificate, CurrentVersion, Deployed, RenewalInfo, RequestedRevocation};
 
 use super::csr_subject::CsrSubjectView;
+use super::details::DetailsView;
 use super::finding::FindingView;
 use crate::openapi::values;
 
@@ -163,11 +164,17 @@ struct VersionView<'a> {
     fingerprint_sha256: &'a str,
     #[schema(example = "CN=R11,O=Let's Encrypt,C=US")]
     issuer: &'a str,
+    /// Empty where it names its holder by its names alone.
+    #[schema(example = "CN=app.your-domain.com")]
+    subject: &'a str,
     not_before: DateTime<Utc>,
     not_after: DateTime<Utc>,
     /// The names in it. Those of the certificate are what its next version has.
     #[schema(value_type = Vec<String>, example = json!(["app.your-domain.com", "www.your-domain.com"]))]
     names: &'a [String],
+    /// What it says beside names and validity; null where it cannot be read, and for some hours after an update of this service for one that is older.
+    #[schema(required)]
+    x509: Option<DetailsView<'a>>,
 }
 
 /// The other key of a dual certificate, and the version with it that is in use.
@@ -274,9 +281,11 @@ impl<'a> From<&'a CurrentVersion> for VersionView<'a> {
             serial: &version.serial,
             fingerprint_sha256: &version.fingerprint_sha256,
             issuer: &version.issuer,
+            subject: &version.subject,
             not_before: version.not_before,
             not_after: version.not_after,
             names: &version.names,
+            x509: version.details.as_ref().map(DetailsView::from),
         }
     }
 }

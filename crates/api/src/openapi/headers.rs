@@ -24,7 +24,12 @@ struct Known {
 }
 
 const HEADERS: [Known; 9] = [
-    Known::always("Content-Disposition", "ContentDisposition", "^attachment; filename=\"", "A file name made of the certificate's name."),
+    Known::always(
+        "Content-Disposition",
+        "ContentDisposition",
+        "^attachment; filename=\"",
+        "A file name: made of the certificate's name, where it is one certificate's.",
+    ),
     Known::always("ETag", "ETag", "^\"", "Names the version; changes only when another version is in use."),
     Known::at_times("Idempotency-Replayed", "^true$", "On an answer that was given before to a request with the same key."),
     Known::always("Location", "Location", "^/", "The path of what was made."),

@@ -125,6 +125,8 @@ words! {
     CertificateSide = zonecert_pki::chain::Side::ALL.map(zonecert_pki::chain::Side::as_str);
     /// How a certificate comes by its versions.
     CertificateKind = certificates::Kind::ALL.map(certificates::Kind::as_str);
+    /// How an export is written.
+    ExportFormat = crate::certificates::export::Format::ALL.map(crate::certificates::export::Format::as_str);
     /// What the owner of an upload may want to know.
     UploadWarningCode = zonecert_pki::upload::Warning::ALL.map(zonecert_pki::upload::Warning::code);
     /// Where a version came from.

@@ -8,6 +8,7 @@ use zonecert_domain::email::Email;
 use zonecert_domain::id::AccountId;
 use zonecert_domain::plan::Plan;
 use zonecert_store::accounts::{self, Account, AccountStatus};
+use zonecert_store::certificates::Usage;
 use zonecert_store::{Connection, StoreError, certificates, lookup};
 
 use super::actions::{self, Change};
@@ -46,7 +47,7 @@ struct OperatedAccount {
 }
 
 impl OperatedAccount {
-    fn new(account: Account, current_count: i64) -> Self {
+    fn new(account: Account, usage: Usage) -> Self {
         Self {
             id: account.id,
             name: account.name,
@@ -56,7 +57,7 @@ impl OperatedAccount {
             suspension_note: account.suspension_note,
             deletion_requested_at: account.deletion_requested_at,
             created_at: account.created_at,
-            limits: LimitsView::new(account.plan, current_count),
+            limits: LimitsView::new(account.plan, usage),
         }
     }
 }
@@ -237,14 +238,14 @@ pub(super) async fn resume(operator: Operator, id: Id<AccountId>) -> Result<Http
 async fn answer(operator: &Operator, (_, account): Change) -> Result<HttpResponse, Problem> {
     let id = account.id;
     operator.has_changed(id);
-    let count = operator.store.tenant(id, async |conn| certificates::count_slots(conn, id).await).await?;
-    Ok(HttpResponse::Ok().json(OperatedAccount::new(account, count)))
+    let (_, usage) = operator.store.tenant(id, async |conn| certificates::get_usage(conn, id).await).await?;
+    Ok(HttpResponse::Ok().json(OperatedAccount::new(account, usage)))
 }
 
 async fn read(operator: &Operator, id: AccountId) -> Result<OperatedAccount, StoreError> {
     let body = async move |conn: &mut Connection| {
-        Ok::<_, StoreError>((accounts::get_account(conn, id).await?, certificates::count_slots(conn, id).await?))
+        Ok::<_, StoreError>((accounts::get_account(conn, id).await?, certificates::get_usage(conn, id).await?))
     };
-    let (account, count) = operator.store.tenant(id, body).await?;
-    Ok(OperatedAccount::new(account, count))
+    let (account, (_, usage)) = operator.store.tenant(id, body).await?;
+    Ok(OperatedAccount::new(account, usage))
 }

@@ -28,7 +28,8 @@ async fn the_list_carries_limits_and_is_read_newest_first_page_by_page() {
     other.certificate(&theirs, &their_name).await;
     let empty = caller.get("/certificates").await.expect(StatusCode::OK);
     let limits = json!({
-        "plan": "pro", "max_certificates": 25, "current_count": 0, "wildcard_enabled": false, "auto_renew_enabled": true, "over_limit": false,
+        "plan": "pro", "max_certificates": 25, "current_count": 0, "max_uploads": 250, "current_uploads": 0,
+        "wildcard_enabled": false, "auto_renew_enabled": true, "over_limit": false,
     });
     assert_eq!(empty, json!({"certificates": [], "limits": limits, "next_cursor": null}));
 
@@ -251,7 +252,8 @@ async fn a_downgrade_keeps_what_is_there_and_says_so() {
     assert_eq!((&resting["renewal_blocked_by"], &resting["next_renewal_at"]), (&block, &Value::Null));
     assert_eq!((&resting["auto_renew"], &resting["status"], &resting["downloadable"]), (&json!(true), &json!("issued"), &json!(true)));
     let limits = json!({
-        "plan": "plus", "max_certificates": 5, "current_count": 6, "wildcard_enabled": false, "auto_renew_enabled": false, "over_limit": true,
+        "plan": "plus", "max_certificates": 5, "current_count": 6, "max_uploads": 25, "current_uploads": 0,
+        "wildcard_enabled": false, "auto_renew_enabled": false, "over_limit": true,
     });
     assert_eq!(caller.get("/certificates").await.expect(StatusCode::OK)["limits"], limits);
     assert_eq!(caller.get("/limits").await.expect(StatusCode::OK), limits);

@@ -1,5 +1,7 @@
 //! `POST /certificates/upload` and what differs for an uploaded certificate.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -152,7 +154,11 @@ async fn uploads_have_a_limit_of_their_own_that_no_race_passes() {
     assert_eq!(created, 25, "as many as Plus holds");
     let (zone, domain) = caller.verified_zone().await;
     caller.certificate(&zone, &domain).await;
-    assert_eq!(caller.get("/limits").await.expect(StatusCode::OK)["current_count"], 1, "uploads hold no slot of managed ones");
+    let limits = caller.get("/limits").await.expect(StatusCode::OK);
+    assert_eq!(limits["current_count"], 1, "uploads hold no slot of managed ones");
+    assert_eq!((&limits["current_uploads"], &limits["max_uploads"]), (&json!(25), &json!(25)));
+    let down = caller.get("/plans/free/preview").await.expect(StatusCode::OK);
+    assert_eq!((&down["uploads_over_limit_by"], &down["limits"]["current_uploads"]), (&json!(25), &json!(25)));
     assert_eq!(listed(&caller, "kind=managed").await.len(), 1);
     let free = api.register("free").await;
     let refused = free.post("/certificates/upload", pair.body()).await.expect(StatusCode::FORBIDDEN);
@@ -186,9 +192,24 @@ async fn a_certificate_is_found_by_what_stands_in_it() {
     let found = upload(&caller, &pair).await["id"].clone();
     let other = upload(&caller, &Pair::new(&["example.com.other.test", "badexample.com"])).await["id"].clone();
     let (serial, fingerprint) = (pair.chain().serial_hex().to_owned(), pair.chain().sha256_fingerprint_hex().to_ascii_uppercase());
+    let details = pair.chain().details().unwrap();
+    let shown = caller.get(&format!("/certificates/{}", found.as_str().unwrap())).await.expect(StatusCode::OK);
+    let x509 = &shown["current_version"]["x509"];
+    assert_eq!(x509["fingerprint_sha1"], details.sha1_fingerprint_hex);
+    assert_eq!((&x509["key_type"], &x509["side"], &x509["self_signed"]), (&json!("ec"), &json!("server"), &json!(false)));
+    let page = caller.get("/certificates").await.expect(StatusCode::OK);
+    assert_eq!(page["certificates"][1], shown, "a list shows the same");
+    let versions = caller.get(&format!("/certificates/{}/versions", found.as_str().unwrap())).await.expect(StatusCode::OK);
+    assert_eq!(&versions["versions"][0]["x509"], x509);
+    let thumbprint = |separator: &str| {
+        let pairs = details.sha1_fingerprint_hex.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).to_uppercase());
+        pairs.collect::<Vec<_>>().join(separator)
+    };
     for query in [
         format!("serial=00:{serial}"),
         format!("fingerprint={fingerprint}"),
+        format!("fingerprint={}", thumbprint("")),
+        format!("fingerprint={}", thumbprint(":")),
         "san=example.com".to_owned(),
         "san=Pay.Example.com.".to_owned(),
         "san=shop.example.com".to_owned(),
@@ -196,10 +217,102 @@ async fn a_certificate_is_found_by_what_stands_in_it() {
     ] {
         assert_eq!(listed(&caller, &query).await, std::slice::from_ref(&found), "{query}");
     }
-    assert_eq!(listed(&caller, "issuer=RCGEN").await, [other, found]);
-    for query in ["serial=xyz", "fingerprint=00", "san=ample.com", "san=a%20b", "kind=managed", "issuer=nobody", "issuer=%00"] {
+    for query in [
+        "issuer=RCGEN",
+        "subject=RCGEN",
+        "side=server",
+        "key_type=ecdsa",
+        "key_algorithm=ecdsa_p256",
+        "key_type=ecdsa&key_algorithm=ecdsa_p256&side=server&subject=cn%3D",
+    ] {
+        assert_eq!(listed(&caller, query).await, [other.clone(), found.clone()], "{query}");
+    }
+    for query in [
+        "serial=xyz",
+        "fingerprint=00",
+        "san=ample.com",
+        "san=a%20b",
+        "kind=managed",
+        "issuer=nobody",
+        "issuer=%00",
+        "subject=nobody",
+        "side=client",
+        "key_type=rsa",
+        "key_type=rsa&key_algorithm=ecdsa_p256",
+        "key_algorithm=rsa2048",
+    ] {
         assert_eq!(listed(&caller, query).await, Vec::<Value>::new(), "{query}");
     }
+    let faults = caller.get("/certificates?side=both&key_type=dsa&key_algorithm=rsa1024").await.faults();
+    let unknown = |pointer: &str| (pointer.to_owned(), "unknown_choice".to_owned());
+    assert_eq!(faults, BTreeMap::from(["?side", "?key_type", "?key_algorithm"].map(unknown)));
     let refused = caller.get("/certificates?kind=upload").await.expect(StatusCode::BAD_REQUEST);
     assert_eq!(refused["code"], "unknown_choice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_exported_as_a_table_or_as_json_and_never_with_a_key() {
+    let api = TestApi::start().await;
+    let caller = api.register("pro").await;
+    let pair = Pair::new(&["shop.example.com", "www.example.com"]);
+    let mut body = pair.body();
+    body["label"] = json!("=HYPERLINK(\"x\")");
+    let shop = caller.post("/certificates/upload", body).await.expect(StatusCode::CREATED)["certificate"].clone();
+    let other = upload(&caller, &Pair::new(&["other.example.com"])).await;
+    let stranger = api.register("pro").await;
+    upload(&stranger, &pair).await;
+
+    let file = caller.get("/certificates/export").await;
+    assert_eq!(file.status, StatusCode::OK, "{}", file.text);
+    assert_eq!(file.header("content-type"), "text/csv; charset=utf-8; header=present");
+    assert_eq!(file.header("content-disposition"), "attachment; filename=\"certificates.csv\"");
+    let lines: Vec<&str> = file.text.split_terminator("\r\n").collect();
+    assert_eq!(lines.len(), 3, "{}", file.text);
+    assert!(lines[0].starts_with("id,name,number,label,kind,domain,sans,"), "{}", lines[0]);
+    assert!(lines[1].starts_with(other["id"].as_str().unwrap()), "newest first: {}", lines[1]);
+    let start = format!(
+        "{},shop.example.com,1,\"'=HYPERLINK(\"\"x\"\")\",uploaded,shop.example.com,www.example.com,,issued,false,",
+        shop["id"].as_str().unwrap()
+    );
+    assert!(lines[2].starts_with(&start), "{}", lines[2]);
+    for value in [pair.chain().sha256_fingerprint_hex(), &pair.chain().details().unwrap().sha1_fingerprint_hex] {
+        assert!(lines[2].contains(value), "{}", lines[2]);
+    }
+
+    let file = caller.get("/certificates/export?format=json").await;
+    assert_eq!(file.header("content-disposition"), "attachment; filename=\"certificates.json\"");
+    assert_eq!(file.expect(StatusCode::OK), json!({"certificates": [other, shop]}));
+    for text in [&file.text, &caller.get("/certificates/export").await.text] {
+        assert!(!text.contains("PRIVATE") && !text.contains("BEGIN"), "{text}");
+    }
+    let one = caller.get("/certificates/export?format=json&san=shop.example.com").await.expect(StatusCode::OK);
+    assert_eq!(one, json!({"certificates": [shop]}));
+    for nothing in ["serial=xyz", "kind=managed"] {
+        let empty = caller.get(&format!("/certificates/export?format=json&{nothing}")).await.expect(StatusCode::OK);
+        assert_eq!(empty, json!({"certificates": []}), "{nothing}");
+    }
+    let refused = caller.get("/certificates/export?format=xml").await.faults();
+    assert_eq!(refused, BTreeMap::from([("?format".to_owned(), "unknown_choice".to_owned())]));
+    assert_eq!(caller.get("/certificates/export?limit=1").await.problem(400).0, "invalid_query");
+    let writer = caller.with_token(&["certificates:write"]).await;
+    assert_eq!(writer.get("/certificates/export").await.problem(403).0, "scope_missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_goes_on_over_pages() {
+    let api = TestApi::start().await;
+    let caller = api.register("pro").await;
+    upload(&caller, &Pair::new(&["shop.example.com"])).await;
+    // The others differ in what must differ; all were made at one moment, and have no names.
+    api.execute(
+        "INSERT INTO certificates (id, account_id, source, name, number, domain, key_algorithm, auto_renew, status, created_at)
+         SELECT gen_random_uuid(), account_id, source, 'copy-' || n, number + n, domain, key_algorithm, auto_renew, status, created_at
+         FROM certificates, generate_series(1, 450) AS n",
+    )
+    .await;
+    let table = caller.get("/certificates/export").await.text;
+    let ids: BTreeSet<&str> = table.split_terminator("\r\n").skip(1).filter_map(|line| line.split(',').next()).collect();
+    assert_eq!((ids.len(), table.split_terminator("\r\n").count()), (451, 452));
+    let all = caller.get("/certificates/export?format=json").await.expect(StatusCode::OK);
+    assert_eq!(all["certificates"].as_array().unwrap().len(), 451);
 }

@@ -1,17 +1,19 @@
-//! What a leaf says beside its names and its validity (requirements S2.1): read from its X.509 whenever it is asked for.
+//! What a leaf says beside its names and its validity (requirements S2.1), read from its X.509.
 
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::Id;
 use openssl::x509::{X509, X509Ref, X509VerifyResult};
+use serde::{Deserialize, Serialize};
 
 use super::CertificateChain;
 use crate::PkiError;
 use crate::der::{Elements, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, context, context_primitive};
 
 /// Whom a certificate is for, by its extended key usage (RFC 5280 §4.2.1.12).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Side {
     /// TLS servers, and whatever is not said to be for clients alone.
     Server,
@@ -32,8 +34,8 @@ impl Side {
     }
 }
 
-/// What a leaf says beside its names and its validity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a leaf says beside its names and its validity. Lists read it as it was stored as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
     /// SHA-1 of the leaf in DER, in lower-case hex: what many programs call the thumbprint.
     pub sha1_fingerprint_hex: String,

@@ -7,6 +7,8 @@ use diesel::sql_types::{Bool, Text};
 use diesel_async::RunQueryDsl;
 use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::id::{AccountId, CertificateId, ZoneId};
+use zonecert_domain::key::KeyAlgorithm;
+use zonecert_pki::chain::Side;
 
 use super::{Certificate, Kind, row};
 use crate::schema::{certificate_names, certificates};
@@ -19,6 +21,15 @@ pub struct Position {
     pub created_at: DateTime<Utc>,
     /// Its identifier.
     pub id: CertificateId,
+}
+
+/// The hash of a leaf in DER, in lower-case hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fingerprint {
+    /// By SHA-1: what many programs call the thumbprint.
+    Sha1(String),
+    /// By SHA-256.
+    Sha256(String),
 }
 
 /// Which certificates to list: those that all of this holds for. An empty filter is all of them.
@@ -38,8 +49,14 @@ pub struct Filter {
     pub issuer: Option<String>,
     /// With a version of this serial number, in use or not.
     pub serial: Option<String>,
-    /// With a version of this SHA-256, in use or not.
-    pub fingerprint_sha256: Option<String>,
+    /// Whose version in use has this text in its subject, in any case.
+    pub subject: Option<String>,
+    /// Whose next key is of one of these algorithms, or that of an upload in use; of any where there are none.
+    pub key_algorithms: Vec<KeyAlgorithm>,
+    /// Whose version in use is for these.
+    pub side: Option<Side>,
+    /// With a version of this fingerprint, in use or not.
+    pub fingerprint: Option<Fingerprint>,
     /// With a domain or SAN at this name or below it, wildcards included.
     pub under: Option<String>,
     /// In use, and at its end before this moment.
@@ -81,10 +98,27 @@ pub async fn list_certificates(
     if let Some(kind) = filter.kind {
         query = query.filter(certificates::source.eq(kind.stored()));
     }
-    if let Some(issuer) = &filter.issuer {
-        query = query.filter(sql::<Bool>("position(lower(").bind::<Text, _>(issuer.clone()).sql(") IN lower(versions.issuer)) > 0"));
+    for (column, text) in [("issuer", &filter.issuer), ("subject", &filter.subject)] {
+        if let Some(text) = text {
+            query = query
+                .filter(sql::<Bool>("position(lower(").bind::<Text, _>(text.clone()).sql(&format!(") IN lower(versions.{column})) > 0")));
+        }
     }
-    for (column, value) in [("serial", &filter.serial), ("fingerprint_sha256", &filter.fingerprint_sha256)] {
+    if !filter.key_algorithms.is_empty() {
+        let algorithms: Vec<&'static str> = filter.key_algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
+        query = query.filter(certificates::key_algorithm.eq_any(algorithms));
+    }
+    if let Some(side) = filter.side {
+        // Said twice, so that the index of the versions leads to the certificates.
+        let of_version = sql::<Bool>("versions.certificate_id = certificates.id AND versions.side = ");
+        query = query.filter(of_version.bind::<Text, _>(side.as_str()));
+    }
+    let (sha1, sha256) = match &filter.fingerprint {
+        Some(Fingerprint::Sha1(digits)) => (Some(digits), None),
+        Some(Fingerprint::Sha256(digits)) => (None, Some(digits)),
+        None => (None, None),
+    };
+    for (column, value) in [("serial", filter.serial.as_ref()), ("fingerprint_sha1", sha1), ("fingerprint_sha256", sha256)] {
         if let Some(value) = value {
             // The table has another name here than the version in use.
             let start = "EXISTS (SELECT FROM versions AS every WHERE every.account_id = certificates.account_id

@@ -13,6 +13,7 @@ use zonecert_domain::key::KeyAlgorithm;
 use zonecert_domain::name::DnsName;
 use zonecert_domain::renewal::{AriWindow, RenewalBlock};
 use zonecert_domain::revocation::{RevocationReason, RevocationStatus};
+use zonecert_pki::chain::Details;
 
 use super::request_fields::{self, RequestFieldColumns};
 use super::{Alternate, Certificate, CurrentVersion, Deployed, KeyPolicy, Kind, RenewalInfo, RequestedRevocation};
@@ -21,8 +22,8 @@ use crate::deployments::seconds;
 use crate::issuing::Environment;
 use crate::schema::{certificates, issuances, versions};
 
-/// Identifier, serial number, fingerprint, issuer, first and last moment, names.
-type VersionColumns = (Uuid, String, String, String, DateTime<Utc>, DateTime<Utc>, Vec<String>);
+/// Identifier, serial number, fingerprint, issuer, subject, first and last moment, names, what else stands in it.
+type VersionColumns = (Uuid, String, String, String, String, DateTime<Utc>, DateTime<Utc>, Vec<String>, Option<serde_json::Value>);
 
 /// Start, end, explanation, and when the CA was asked.
 type RenewalInfoColumns = (Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<String>, Option<DateTime<Utc>>);
@@ -112,9 +113,11 @@ pub(super) fn query(account: Uuid) -> _ {
                 versions::serial,
                 versions::fingerprint_sha256,
                 versions::issuer,
+                versions::subject,
                 versions::not_before,
                 versions::not_after,
                 versions::names,
+                versions::details,
             )
                 .nullable(),
             revocation,
@@ -160,7 +163,7 @@ impl Row {
         if names.is_empty() && kind == Kind::Managed {
             return Err(corrupt("certificate_names.name", "no row".to_owned()));
         }
-        let current_version = self.version.map(read_version);
+        let current_version = self.version.map(read_version).transpose()?;
         let (csr_subject, profile) = request_fields::read(self.request_fields)?;
         let current = current_version.as_ref().map(|version| version.fingerprint_sha256.as_str());
         let alternate = self.alternate.map(read_alternate).transpose()?;
@@ -202,8 +205,16 @@ impl Row {
     }
 }
 
-fn read_version((id, serial, fingerprint_sha256, issuer, not_before, not_after, names): VersionColumns) -> CurrentVersion {
-    CurrentVersion { id: VersionId(id), serial, fingerprint_sha256, issuer, not_before, not_after, names }
+fn read_version(columns: VersionColumns) -> Result<CurrentVersion, StoreError> {
+    let (id, serial, fingerprint_sha256, issuer, subject, not_before, not_after, names, details) = columns;
+    let details = details.map(read_details).transpose()?.flatten();
+    Ok(CurrentVersion { id: VersionId(id), serial, fingerprint_sha256, issuer, subject, not_before, not_after, names, details })
+}
+
+/// `null` is what could not be read.
+fn read_details(value: serde_json::Value) -> Result<Option<Details>, StoreError> {
+    let text = value.to_string();
+    serde_json::from_value(value).map_err(|_| StoreError::corrupt("versions.details", text))
 }
 
 pub(crate) fn read_revocation(value: serde_json::Value) -> Result<RequestedRevocation, StoreError> {
@@ -228,9 +239,11 @@ fn read_alternate(value: serde_json::Value) -> Result<Alternate, StoreError> {
         serial: String,
         fingerprint_sha256: String,
         issuer: String,
+        subject: String,
         not_before: DateTime<Utc>,
         not_after: DateTime<Utc>,
         names: Vec<String>,
+        details: Option<Details>,
     }
     #[derive(serde::Deserialize)]
     struct Columns {
@@ -242,14 +255,9 @@ fn read_alternate(value: serde_json::Value) -> Result<Alternate, StoreError> {
 
     let text = value.to_string();
     let columns: Columns = serde_json::from_value(value).map_err(|_| StoreError::corrupt("alternates", text))?;
-    let version = columns.version.map(|Version { id, serial, fingerprint_sha256, issuer, not_before, not_after, names }| CurrentVersion {
-        id: VersionId(id),
-        serial,
-        fingerprint_sha256,
-        issuer,
-        not_before,
-        not_after,
-        names,
+    let version = columns.version.map(|version| {
+        let Version { id, serial, fingerprint_sha256, issuer, subject, not_before, not_after, names, details } = version;
+        CurrentVersion { id: VersionId(id), serial, fingerprint_sha256, issuer, subject, not_before, not_after, names, details }
     });
     Ok(Alternate {
         key_algorithm: columns.key_algorithm,

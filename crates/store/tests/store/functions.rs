@@ -9,7 +9,7 @@ use crate::outcome::{Outcome, attempt};
 use crate::tables;
 
 /// Function, owner, whether it runs as its owner, and who may call it beside the owner.
-const FUNCTIONS: [(&str, &str, bool, &str); 61] = [
+const FUNCTIONS: [(&str, &str, bool, &str); 62] = [
     ("certificate_alternate(uuid)", "zonecert_owner", false, "zonecert_api zonecert_worker"),
     ("certificate_deployments(uuid,uuid)", "zonecert_owner", false, "zonecert_api zonecert_worker"),
     ("certificate_revocation(uuid,uuid)", "zonecert_owner", false, "zonecert_api zonecert_worker"),
@@ -64,6 +64,7 @@ const FUNCTIONS: [(&str, &str, bool, &str); 61] = [
     ("sweep_refresh_tokens(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_revocations(integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_troubled_issuances(boolean,interval,integer)", "zonecert_sweep", true, ""),
+    ("sweep_undescribed_versions(integer)", "zonecert_sweep", true, "zonecert_worker"),
     ("sweep_waiting(text,integer)", "zonecert_sweep", true, ""),
     ("sweep_waiting_webhooks(integer)", "zonecert_sweep", true, ""),
     ("sweep_webhook_secrets(interval,integer)", "zonecert_sweep", true, "zonecert_worker"),

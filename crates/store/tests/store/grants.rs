@@ -62,7 +62,7 @@ const GRANTS: [(&str, &str, &str); 42] = [
 ];
 
 /// What the owners of the functions may see and do, who have no log-in.
-const FUNCTION_OWNERS: [(&str, &str, &str); 29] = [
+const FUNCTION_OWNERS: [(&str, &str, &str); 30] = [
     ("zonecert_lookup", "api_keys", "SELECT(account_id,id,key_sha256)"),
     ("zonecert_lookup", "api_tokens", "SELECT(account_id,id,token_sha256)"),
     ("zonecert_lookup", "ca_budget", "SELECT(account_id,at,directory_url,kind,subject)"),
@@ -94,6 +94,7 @@ const FUNCTION_OWNERS: [(&str, &str, &str); 29] = [
     ),
     ("zonecert_sweep", "refresh_tokens", "DELETE SELECT(expires_at,id)"),
     ("zonecert_sweep", "revocations", "SELECT(account_id,id,next_attempt_at,status)"),
+    ("zonecert_sweep", "versions", "SELECT(account_id,details,id)"),
     (
         "zonecert_sweep",
         "webhook_deliveries",

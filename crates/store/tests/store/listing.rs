@@ -8,7 +8,8 @@ use uuid::Uuid;
 use zonecert_devstack::wait;
 use zonecert_domain::certificate::CertificateStatus;
 use zonecert_domain::id::{AccountId, CertificateId, OrderId, VersionId, ZoneId};
-use zonecert_store::certificates::{self, Filter, Position};
+use zonecert_domain::key::KeyAlgorithm;
+use zonecert_store::certificates::{self, Filter, Fingerprint, Position};
 use zonecert_store::{Connection, Store, StoreError, order_history, version_history};
 
 use crate::database::{Database, Role};
@@ -41,9 +42,9 @@ async fn crowd(database: &Database) -> AccountId {
              INSERT INTO events (account_id, number, level, event, message, certificate_id, order_id)
              SELECT account_id, row_number() OVER (PARTITION BY account_id), 'info', 'order_begun', '', certificate_id, id FROM orders;
              INSERT INTO versions (id, account_id, certificate_id, number, source, order_id, key_version_id, chain_pem, names, serial, fingerprint_sha256, issuer,
-                 subject, not_before, not_after)
-             SELECT md5('v' || id || n)::uuid, account_id, id, n, 'acme', md5('o' || id || n)::uuid, md5('k' || id || n)::uuid, '', '{{}}', '', '', '', '', now(),
-                 now() + interval '1 day' FROM certificates, generate_series(1, {VERSIONS}) AS n;
+                 subject, not_before, not_after, fingerprint_sha1)
+             SELECT md5('v' || id || n)::uuid, account_id, id, n, 'acme', md5('o' || id || n)::uuid, md5('k' || id || n)::uuid, '', '{{}}', md5('s' || id || n), md5('f' || id || n), '', '', now(),
+                 now() + interval '1 day', md5('g' || id || n) FROM certificates, generate_series(1, {VERSIONS}) AS n;
              INSERT INTO revocations (id, account_id, certificate_id, version_id, order_id, certificate_der, not_after, reason, requested_by, status, next_attempt_at, finished_at)
              SELECT md5('r' || id)::uuid, account_id, certificate_id, id, order_id, '', not_after, 0, '', 'succeeded', NULL, now() FROM versions WHERE number = 1;
              RESET session_replication_role"
@@ -105,7 +106,7 @@ async fn ask(store: &Store, account: AccountId, question: Question) -> usize {
         }
         Question::Usage => {
             let usage = async move |conn: &mut Connection| certificates::get_usage(conn, account).await;
-            usize::try_from(store.tenant::<_, StoreError, _>(account, usage).await.unwrap().1).unwrap()
+            usize::try_from(store.tenant::<_, StoreError, _>(account, usage).await.unwrap().1.slots).unwrap()
         }
         Question::Read(id) => certificates::read_certificate(store, account, id).await.map(|_| 1).unwrap(),
     }
@@ -149,6 +150,8 @@ async fn no_question_reads_more_than_the_tenants_own_rows() {
         (Question::List(Filter { text: Some("t7.test".to_owned()), ..filter() }, None), mine),
         (Question::List(Filter { text: Some("nowhere".to_owned()), ..filter() }, None), 0),
         (Question::List(Filter { expiring_before: Some(now() + TimeDelta::hours(36)), ..filter() }, None), 1),
+        (Question::List(Filter { key_algorithms: vec![KeyAlgorithm::Rsa2048], ..filter() }, None), mine),
+        (Question::List(Filter { key_algorithms: vec![KeyAlgorithm::EcdsaP256], ..filter() }, None), 0),
         (Question::Usage, mine),
         (Question::Read(middle), 1),
     ] {
@@ -161,6 +164,18 @@ async fn no_question_reads_more_than_the_tenants_own_rows() {
 
     let (version, order) = (format!("v{}2", middle.0), format!("o{}2", middle.0));
     let (version, order) = (VersionId(uuid(&database, &version).await), OrderId(uuid(&database, &order).await));
+    let written = async |column: &str| database.value::<String>(&format!("SELECT {column} FROM versions WHERE id = '{}'", version.0)).await;
+    for wanted in [
+        Filter { serial: Some(written("serial").await), ..filter() },
+        Filter { fingerprint: Some(Fingerprint::Sha1(written("fingerprint_sha1").await)), ..filter() },
+        Filter { fingerprint: Some(Fingerprint::Sha256(written("fingerprint_sha256").await)), ..filter() },
+    ] {
+        let asked = format!("{wanted:?}");
+        let (found, scans, read) = cost(&database, account, "'certificates', 'versions'", Question::List(wanted, None)).await;
+        assert_eq!((found, scans), (1, 0), "{asked}");
+        assert!(read <= VERSIONS, "{read} rows for {asked}");
+    }
+
     let micros = format!("SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM orders WHERE id = '{}'", order.0);
     let begun_at = DateTime::from_timestamp_micros(database.value::<i64>(&micros).await).unwrap();
     let all = usize::try_from(VERSIONS).unwrap();

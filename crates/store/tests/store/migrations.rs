@@ -5,7 +5,7 @@ use zonecert_store::migrate::{self, LoginRole, MigrateError};
 
 use crate::database::{Database, Role};
 
-const MIGRATIONS: usize = 25;
+const MIGRATIONS: usize = 26;
 
 async fn migrate_all(database: &Database) -> Result<Vec<String>, MigrateError> {
     let url = database.url(Role::Owner);

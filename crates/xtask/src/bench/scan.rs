@@ -17,6 +17,7 @@ use crate::workspace;
 
 /// Certificates that are due, however many are stored.
 const DUE: u32 = 100;
+const EMAIL: &str = "scan@zonecert.test";
 const FEW: u32 = 1_000;
 const PER_TENANT: u32 = 100;
 /// What a scan may cost more among many than among few.
@@ -49,7 +50,7 @@ impl Scan {
         let stack = Stack::start(StackOptions { fresh: true, durable: false, progress: say, ..StackOptions::new(&dir) }).await?;
         let product = Product::kept_by(binary, &stack.handle(), &dir, "zonecert").await?;
         let mut api_process = product.serve().await?;
-        let api = sign_in(&product, &Api::new(api_process.api_url())?).await?;
+        let api = sign_in(&product, &Api::new(api_process.api_url())?, EMAIL).await?;
         let database = stack.postgres.connect_as_admin(product.database()).await?;
 
         insert_tenants(&database, 0, FEW).await?;
@@ -132,11 +133,12 @@ fn middle(mut times: Vec<f64>) -> f64 {
     median(&times)
 }
 
-async fn sign_in(product: &Product, api: &Api) -> Result<Api> {
-    let (email, password) = ("scan@zonecert.test", zonecert_devstack::random_password());
+/// Makes an account, and answers its client with a token that reads.
+pub(super) async fn sign_in(product: &Product, api: &Api, email: &str) -> Result<Api> {
+    let password = zonecert_devstack::random_password();
     product.create_account(email, &password, "elite").await?;
     let api = api.with_bearer(&api.sign_in(email, &password).await?);
-    let token = json!({"name": "scan", "scopes": ["certificates:read"]});
+    let token = json!({"name": "bench", "scopes": ["certificates:read"]});
     let token = api.post("/tokens", &token).await?.expect(StatusCode::CREATED)?;
     Ok(api.with_bearer(&text(&token, "token")?))
 }
@@ -159,7 +161,7 @@ async fn insert_of_account(database: &Client, count: u32) -> Result<()> {
     insert(
         database,
         &format!(
-            "SELECT md5('m' || n)::uuid AS id, (SELECT account_id FROM users WHERE email = 'scan@zonecert.test') AS account_id, n AS number, 'm' || n || '.mine.test' AS domain,
+            "SELECT md5('m' || n)::uuid AS id, (SELECT account_id FROM users WHERE email = '{EMAIL}') AS account_id, n AS number, 'm' || n || '.mine.test' AS domain,
                  now() + make_interval(mins => n % 80000 + 60) AS due
              FROM generate_series(1, {count}) AS n"
         ),

@@ -20,8 +20,8 @@ CREATE FUNCTION certificate_alternate(certificate uuid) RETURNS jsonb LANGUAGE s
     SELECT jsonb_build_object('key_algorithm', alternates.key_algorithm, 'private_key', alternates.private_key_id,
         'downloadable', coalesce(other.revoked_at IS NULL AND now() <= other.not_after, false),
         'version', CASE WHEN other.id IS NOT NULL THEN jsonb_build_object('id', other.id, 'serial', other.serial,
-            'fingerprint_sha256', other.fingerprint_sha256, 'issuer', other.issuer, 'not_before', other.not_before, 'not_after', other.not_after,
-            'names', other.names) END)
+            'fingerprint_sha256', other.fingerprint_sha256, 'issuer', other.issuer, 'subject', other.subject, 'not_before', other.not_before,
+            'not_after', other.not_after, 'names', other.names, 'details', other.details) END)
     FROM alternates LEFT JOIN versions AS other ON other.id = alternates.version_id WHERE alternates.certificate_id = certificate
 $$;
 
