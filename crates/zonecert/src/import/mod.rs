@@ -72,7 +72,7 @@ impl Item {
 /// Shows what would be done, asks, and does it.
 pub(crate) async fn run(command: Import) -> Result<ExitCode> {
     let base = zonecert_client::base_url(&command.api, "--api")?;
-    let token = token(command.token_file.as_deref(), command.token)?;
+    let token = token(command.token_file.as_deref(), command.token.as_deref())?;
     let account = Account::new(base, &token)?;
     let format = command.from.unwrap_or_else(|| Format::of(&command.path));
     let path = command.path.clone();
@@ -101,13 +101,13 @@ pub(crate) async fn run(command: Import) -> Result<ExitCode> {
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn token(file: Option<&Path>, token: Option<String>) -> Result<Zeroizing<String>> {
+fn token(file: Option<&Path>, token: Option<&str>) -> Result<Zeroizing<String>> {
     let text = match (file, token) {
         (Some(file), _) => {
             let read = std::fs::read_to_string(file);
             Zeroizing::new(read.with_context(|| format!("the token cannot be read from {}; correct --token-file", file.display()))?)
         }
-        (None, Some(token)) => Zeroizing::new(token),
+        (None, Some(token)) => Zeroizing::new(token.to_owned()),
         (None, None) => bail!("there is no token; name its file by --token-file, or set ZONECERT_TOKEN"),
     };
     let token = Zeroizing::new(text.trim().to_owned());
