@@ -123,7 +123,7 @@ impl Found {
     /// The DNS names in it; without these, its common name.
     pub fn domains(&self) -> Vec<String> {
         let Some(chain) = self.upload.as_ref().map(|upload| &upload.chain) else { return Vec::new() };
-        if chain.dns_names().is_empty() { chain.common_name().map(str::to_owned).into_iter().collect() } else { chain.dns_names().to_vec() }
+        if chain.dns_names().is_empty() { chain.common_name().into_iter().collect() } else { chain.dns_names().to_vec() }
     }
 }
 
