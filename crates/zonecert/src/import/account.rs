@@ -9,7 +9,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use url::Url;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 use zonecert_client::{ApiError, Client, Words};
 use zonecert_import::Existing;
 use zonecert_pki::upload::Upload;
