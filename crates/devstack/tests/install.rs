@@ -24,7 +24,7 @@ impl Machine {
     /// `apt_get` is the body of a shell script.
     fn new(apt_get: &str) -> Result<Self> {
         let machine = Self { root: tempfile::tempdir()? };
-        for dir in ["usr/sbin", "etc/systemd/system/multi-user.target.wants", "bin"] {
+        for dir in ["usr/sbin", "etc/systemd/system/multi-user.target.wants", "etc/systemd/system/timers.target.wants", "bin"] {
             fs::create_dir_all(machine.path(dir))?;
         }
         let program = machine.path("bin/apt-get");
@@ -141,16 +141,15 @@ async fn an_interruption_and_even_kill_9_do_not_leave_our_policy_for_good() -> R
 
 #[test]
 fn only_a_service_that_is_new_is_kept_from_starting_at_boot() -> Result<()> {
-    for service in ["pdns", "prometheus"] {
-        is_kept_from_starting(service)?;
+    for (unit, target) in [("pdns.service", "multi-user"), ("prometheus.service", "multi-user"), ("certbot.timer", "timers")] {
+        is_kept_from_starting(unit, target)?;
     }
     Ok(())
 }
 
-fn is_kept_from_starting(service: &str) -> Result<()> {
-    let link = &format!("etc/systemd/system/multi-user.target.wants/{service}.service");
-    let enable =
-        format!("ln -sf /dev/null $root/{link}; mkdir -p $root/lib/systemd/system; touch $root/lib/systemd/system/{service}.service");
+fn is_kept_from_starting(unit: &str, target: &str) -> Result<()> {
+    let link = &format!("etc/systemd/system/{target}.target.wants/{unit}");
+    let enable = format!("ln -sf /dev/null $root/{link}; mkdir -p $root/lib/systemd/system; touch $root/lib/systemd/system/{unit}");
     let machine = Machine::new(&enable.replace("; mkdir", "; case \"$*\" in *simulate*) exit 0;; esac; mkdir"))?;
     assert!(machine.run()?.status.success());
     assert!(!machine.path(link).is_symlink());

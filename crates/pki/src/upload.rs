@@ -322,6 +322,22 @@ pub fn read_pem(sent: &PemUpload<'_>, now: DateTime<Utc>) -> Result<Upload, Uplo
     assemble(found, Part::Certificate, key_part, now)
 }
 
+/// Reads one private key in PEM that is not encrypted: whoever has many keys and certificates finds out by it which belong together.
+pub fn read_key(text: &str) -> Result<PrivateKey, UploadError> {
+    let mut blocks = Vec::new();
+    pem::read(Part::PrivateKey, text, &mut blocks)?;
+    let (mut found, mut purse) = (Found::default(), Purse::new(None));
+    let opened = blocks.iter().filter(|block| block.is_key()).try_for_each(|block| block.open(&mut purse, &mut found));
+    // As in `assemble`.
+    drop(ErrorStack::get());
+    opened?;
+    let key = found.keys.pop().ok_or(UploadError::KeyMissing(Part::PrivateKey))?;
+    if !found.keys.is_empty() {
+        return Err(UploadError::SeveralKeys);
+    }
+    private_key(&key, Part::PrivateKey)
+}
+
 /// Reads a PKCS#12 file. Burns up to half a second of CPU: not for an async thread.
 pub fn read_pfx(der: &[u8], passphrase: &str, now: DateTime<Utc>) -> Result<Upload, UploadError> {
     check_passphrase(Some(passphrase))?;

@@ -51,7 +51,7 @@ impl Bench {
             What::Drill(drill) => Box::pin(interrupt.unless(drill.run())).await,
             What::Fleet(fleet) => Box::pin(interrupt.unless(fleet.measure())).await,
             What::Issue(issue) => interrupt.unless(issue.measure()).await,
-            What::Lego(lego) => interrupt.unless(lego.measure(self.no_install)).await,
+            What::Lego(lego) => interrupt.unless(lego.measure()).await,
             What::Scan(scan) => interrupt.unless(scan.measure()).await,
             What::Search(search) => interrupt.unless(search.measure()).await,
         }

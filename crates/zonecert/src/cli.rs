@@ -14,7 +14,7 @@ use crate::settings::outside::OutsideArgs;
 use crate::settings::secrets::MasterKeyArgs;
 use crate::settings::shared::SharedArgs;
 use crate::settings::worker::WorkerArgs;
-use crate::{admin, logging, migrate, monitoring, openapi, serve, work};
+use crate::{admin, import, logging, migrate, monitoring, openapi, serve, work};
 
 /// Issues, renews, keeps and delivers TLS certificates for the DNS zones of its customers.
 ///
@@ -40,6 +40,8 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Prints the description of the API: what openapi.yaml holds. Reads no settings.
     Openapi(openapi::Openapi),
+    /// Takes certificates over from certbot, lego, acme.sh, Cert Warden or a folder of PEM, through the API of a Zonecert anywhere. Shows what it would do, then asks.
+    Import(Box<import::Import>),
     /// The operator's commands. They connect as the database's owner.
     #[command(subcommand)]
     Admin(admin::Admin),
@@ -121,6 +123,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
             Command::All(args) => Box::pin(all(*args)).await,
             Command::Migrate(args) => migrate::run(&args).await,
             Command::Openapi(args) => openapi::run(&args),
+            Command::Import(command) => return Box::pin(import::run(*command)).await,
             Command::Admin(command) => return Box::pin(admin::run(command)).await,
         }?;
         Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 
 mod admin;
 mod cli;
+mod import;
 mod logging;
 mod migrate;
 mod monitoring;

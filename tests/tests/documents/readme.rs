@@ -58,7 +58,7 @@ fn every_path_of_a_call_in_the_readme_is_described() {
 
 #[test]
 fn every_setting_of_every_command_is_in_the_readme_and_no_other() {
-    let commands = [["serve"].as_slice(), &["work"], &["all"], &["migrate"], &["admin", "create-account"]];
+    let commands = [["serve"].as_slice(), &["work"], &["all"], &["migrate"], &["admin", "create-account"], &["import"]];
     let helps = commands.into_iter().map(super::compose::help).chain([super::compose::help_of("zonecert-agent", &[])]);
     let known: BTreeSet<String> = helps
         .flat_map(|help| {

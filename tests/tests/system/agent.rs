@@ -116,7 +116,7 @@ pub(super) async fn host(system: &System, account: &Account, zone_name: &str, ce
     })
 }
 
-fn openssl(arguments: &[&str]) -> Result<String> {
+pub(super) fn openssl(arguments: &[&str]) -> Result<String> {
     let output = Command::new("openssl").args(arguments).stdin(Stdio::null()).output()?;
     ensure!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)

@@ -15,6 +15,7 @@ mod downloads;
 mod dual;
 mod failures;
 mod fleet;
+mod import;
 mod issuance;
 mod key_change;
 mod mass_revocation;

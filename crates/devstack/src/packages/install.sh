@@ -13,7 +13,7 @@ policy_before=$policy.before-zonecert
 mark='made by the Zonecert package installation'
 cluster_dir=/etc/postgresql-common/createcluster.d
 cluster_conf=$cluster_dir/zonecert-no-cluster.conf
-wants=/etc/systemd/system/multi-user.target.wants
+system=/etc/systemd/system
 
 restore() {
     if grep -qs "$mark" "$policy"; then rm -f "$policy"; fi
@@ -35,11 +35,11 @@ mkdir -p "$cluster_dir"
 printf '# %s\ncreate_main_cluster = false\n' "$mark" > "$cluster_conf"
 
 is_here() {
-    [ -e /lib/systemd/system/"$1.service" ] || [ -e /usr/lib/systemd/system/"$1.service" ]
+    [ -e /lib/systemd/system/"$1" ] || [ -e /usr/lib/systemd/system/"$1" ]
 }
-new_services=
-for service in pdns prometheus nginx haproxy; do
-    if ! is_here "$service"; then new_services="$new_services $service"; fi
+new_units=
+for unit in pdns.service prometheus.service nginx.service haproxy.service certbot.timer; do
+    if ! is_here "$unit"; then new_units="$new_units $unit"; fi
 done
 
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
@@ -58,10 +58,12 @@ elif ! get install --yes --no-install-recommends "$@"; then
     get install --yes --no-install-recommends "$@"
 fi
 
-# Debian enables these, which at the next boot would take ports 53, 80 and 9090. A service that was here before stays as it was.
-for service in $new_services; do
-    if [ -L "$wants/$service.service" ]; then
-        rm -f "$wants/$service.service"
-        echo "$service.service, new on this machine, is not started at boot (systemctl enable $service would)."
-    fi
+# Debian enables these, which at the next boot would take ports 53, 80 and 9090, or renew. What was here before stays as it was.
+for unit in $new_units; do
+    for link in "$system/multi-user.target.wants/$unit" "$system/timers.target.wants/$unit"; do
+        if [ -L "$link" ]; then
+            rm -f "$link"
+            echo "$unit, new on this machine, is not started at boot (systemctl enable $unit would)."
+        fi
+    done
 done

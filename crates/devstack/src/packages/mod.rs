@@ -18,7 +18,7 @@ pub struct Package {
     pub why: &'static str,
 }
 
-const NEEDED: [Package; 18] = [
+const NEEDED: [Package; 20] = [
     Package { name: "postgresql", why: "the database" },
     Package { name: "pdns-server", why: "PowerDNS, where zones and challenges live" },
     Package { name: "pdns-backend-pgsql", why: "our PowerDNS keeps its zones in PostgreSQL" },
@@ -32,6 +32,8 @@ const NEEDED: [Package; 18] = [
     Package { name: "wget", why: "the same" },
     Package { name: "nginx", why: "serves what was issued, while it is replaced; its service is not started" },
     Package { name: "haproxy", why: "the same" },
+    Package { name: "certbot", why: "makes certificates that are then imported; its timer is not started" },
+    Package { name: "lego", why: "the same, and is what we are compared with" },
     Package { name: "prometheus", why: "promtool checks the page of metrics and evaluates the rules of alerts; the server is not started" },
     Package { name: "python3-venv", why: "schemathesis, which tries the API out, is installed into an environment of its own" },
     Package { name: "python3-cryptography", why: "opens what is pushed to clients independently of our code" },
@@ -69,11 +71,7 @@ pub fn missing() -> Result<Vec<Package>> {
     missing_of(&NEEDED)
 }
 
-/// Which of these are not installed.
-///
-/// # Errors
-/// Where there is no dpkg.
-pub fn missing_of(packages: &[Package]) -> Result<Vec<Package>> {
+fn missing_of(packages: &[Package]) -> Result<Vec<Package>> {
     let mut missing = Vec::new();
     for package in packages {
         if !package.is_present()? {

@@ -9,7 +9,6 @@ use clap::Args;
 use reqwest::StatusCode;
 use serde_json::json;
 use tokio::process::Command;
-use zonecert_devstack::packages::Package;
 use zonecert_devstack::product::setting;
 use zonecert_devstack::{Product, Stack, StackOptions};
 
@@ -18,9 +17,8 @@ use super::usage::{Watched, cpu_seconds, ended_children_seconds};
 use crate::account::{self, Account};
 use crate::api::Api;
 use crate::report::say;
-use crate::{packages, workspace};
+use crate::workspace;
 
-const LEGO: Package = Package { name: "lego", why: "the client that we are compared with" };
 const ZONE: &str = "bench.test";
 const LEGO_ZONE: &str = "lego.test";
 /// What lego lets pass between setting a TXT record and going on: its poll interval, by default.
@@ -30,8 +28,7 @@ const LEGO_WAITS: &str = "2";
 #[command(
     about = "Measure as many certificates by lego, one process each, and by us, at the same CA and PowerDNS",
     long_about = "Measure as many certificates by Debian's lego (`--dns pdns`), one process each, one after the other, as a cron job would, and by us, at the same Pebble and \
-PowerDNS, on a stack of its own under .dev/bench-lego. RSA-2048 keys, made while it is measured. lego waits for 2 s after it has set a TXT record, and so do we. \
-Installs lego through apt where it is missing."
+PowerDNS, on a stack of its own under .dev/bench-lego. RSA-2048 keys, made while it is measured. lego waits for 2 s after it has set a TXT record, and so do we."
 )]
 pub(super) struct Lego {
     /// How many certificates each gets
@@ -52,8 +49,7 @@ struct Taken {
 }
 
 impl Lego {
-    pub(super) async fn measure(&self, no_install: bool) -> Result<()> {
-        packages::prepare_these(&[LEGO], no_install).await?;
+    pub(super) async fn measure(&self) -> Result<()> {
         let binary = release::binary(self.binary.as_deref()).await?;
         let dir = workspace::dev("bench-lego")?;
         let stack = Stack::start(StackOptions { fresh: true, durable: false, progress: say, ..StackOptions::new(&dir) }).await?;

@@ -5,7 +5,7 @@ mod acme_keys;
 mod doctor;
 mod issuances;
 mod keys;
-mod output;
+pub(crate) mod output;
 mod queue;
 mod workers;
 
