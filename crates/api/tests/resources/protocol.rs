@@ -28,6 +28,7 @@ fn serve(database_url: &str, patience: Duration) -> Server {
     let settings = ApiSettings {
         public_url: "https://api.zonecert-platform.test".to_owned(),
         dashboard_url: "https://app.zonecert-platform.test".to_owned(),
+        dashboard: true,
         token_keys_pem: PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap().to_pkcs8_pem().unwrap(),
         resolvers: vec!["127.0.0.1:53".parse().unwrap()],
         names: NamePolicy::default(),

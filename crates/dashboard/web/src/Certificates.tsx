@@ -1,0 +1,168 @@
+// "SSL Certificates": limits, the list, and what can be done with each (requirements S3.60 to S3.67).
+import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Check, Download, RefreshCw, RotateCcw, Trash2 } from "lucide-react";
+import { useState } from "react";
+import { Link, useSearchParams } from "wouter";
+import { type Certificate, type Schemas, api, take } from "./api";
+import { DownloadWindow } from "./DownloadWindow";
+import { RequestWindow } from "./RequestWindow";
+import { Ask, Button, Choice, Do, Empty, Expiry, Field, Loaded, Page, StatusBadge, Table, Tick, Time, Window, YesNo, useNow } from "./ui";
+
+const STATUSES = ["pending", "validating", "issued", "failed", "expired", "revoked"] as const;
+const HEAD = ["Domain", "SANs", "Status", "Issued", "Expires", "Auto-Renew", "Actions"];
+
+export function Certificates() {
+  const [search, setSearch] = useSearchParams();
+  const [asking, setAsking] = useState(false);
+  const status = STATUSES.find((one) => one === search.get("status"));
+  const q = search.get("q") ?? "";
+  const list = useInfiniteQuery({
+    queryKey: ["certificates", status, q],
+    queryFn: ({ pageParam }) => take(api.GET("/api/v1/certificates", { params: { query: { limit: 100, status: status && [status], q: q || undefined, cursor: pageParam } } })),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+    placeholderData: (last) => last,
+  });
+  const limits = list.data?.pages[0]?.limits;
+  const full = !limits || limits.current_count >= limits.max_certificates;
+  const narrow = (name: string, value: string) =>
+    setSearch((old) => {
+      const next = new URLSearchParams(old);
+      if (value) next.set(name, value);
+      else next.delete(name);
+      return next;
+    }, { replace: true });
+
+  return (
+    <Page title="SSL Certificates" action={<Button className="primary" isDisabled={full} onPress={() => setAsking(true)}>Request Certificate</Button>}>
+      {limits && <LimitsCard limits={limits} />}
+      <search className="filters">
+        <Field label="Search" type="search" placeholder="Domain or name" value={q} onChange={(event) => narrow("q", event.target.value)} />
+        <Choice label="Status" value={status ?? ""} onChange={(event) => narrow("status", event.target.value)}>
+          <option value="">All</option>
+          {STATUSES.map((one) => <option key={one}>{one}</option>)}
+        </Choice>
+      </search>
+      <Loaded query={list} empty={({ pages }) => pages[0]?.certificates.length === 0 && (
+        q || status
+          ? <Empty title="No certificate fits."><Button onPress={() => setSearch({}, { replace: true })}>Show all</Button></Empty>
+          : <Empty title="No certificates yet."><p>Import and verify a zone under <Link href="/zones">Zones</Link>, then request the first.</p></Empty>
+      )}>
+        {({ pages }) => (
+          <>
+            <Table label="Certificates" head={HEAD}>
+              {pages.flatMap((page) => page.certificates).map((one) => <Row key={one.id} certificate={one} limits={pages[0]!.limits} />)}
+            </Table>
+            {list.hasNextPage && <Button isPending={list.isFetchingNextPage} onPress={() => list.fetchNextPage()}>Show more</Button>}
+          </>
+        )}
+      </Loaded>
+      {asking && limits && <RequestWindow limits={limits} close={() => setAsking(false)} />}
+    </Page>
+  );
+}
+
+function LimitsCard({ limits }: { limits: Schemas["Limits"] }) {
+  const { current_count: count, max_certificates: most } = limits;
+  return (
+    <section className="card limits" aria-label="Limits">
+      <span><strong>{count} / {most}</strong> <span className="quiet">certificates of the {limits.plan} plan</span></span>
+      <YesNo is={limits.wildcard_enabled} label="Wildcard Available" />
+      <YesNo is={limits.auto_renew_enabled} label="Auto-Renewal Available" />
+      {most === 0 && <p>Certificate management requires a paid subscription: Plus, Pro or Elite. <Link href="/account">See the plans</Link></p>}
+      {most > 0 && count >= most && <p>The limit of the plan is reached. Delete a certificate, or <Link href="/account">take a higher plan</Link>.</p>}
+    </section>
+  );
+}
+
+export function subject(certificate: { domain: string }) {
+  return <code className="domain">{certificate.domain}</code>;
+}
+
+function Row({ certificate, limits }: { certificate: Certificate; limits: Schemas["Limits"] }) {
+  const now = useNow();
+  const shown = certificate.issued_at !== null;
+  return (
+    <tr>
+      <th scope="row">
+        <Link href={`/certificates/${certificate.id}`}>{subject(certificate)}</Link>
+        {certificate.name !== certificate.domain && <span className="quiet block">{certificate.name}</span>}
+      </th>
+      <td>{certificate.sans.length || "—"}</td>
+      <td>
+        <StatusBadge status={certificate.status} />
+        {certificate.last_error && certificate.status === "issued" && <span className="countdown bad">Renewal failed</span>}
+      </td>
+      <td>{shown ? <Time at={certificate.issued_at} /> : "—"}</td>
+      <td>{shown && certificate.expires_at ? <Expiry at={certificate.expires_at} now={now} /> : "—"}</td>
+      <td>{certificate.auto_renew ? <span className="yes"><Check size={16} aria-hidden /><span className="hidden">Enabled</span></span> : <span className="quiet">—</span>}</td>
+      <td><Actions certificate={certificate} limits={limits} /></td>
+    </tr>
+  );
+}
+
+export function Actions({ certificate, limits, deleted }: { certificate: Certificate; limits: Schemas["Limits"]; deleted?: () => void }) {
+  const [open, setOpen] = useState<"download" | "renew" | "delete">();
+  const queries = useQueryClient();
+  const me = useQuery({ queryKey: ["me"], queryFn: () => take(api.GET("/api/v1/me")) });
+  const may = (scope: Schemas["Scope"]) => me.data?.scopes.includes(scope) ?? false;
+  const close = () => setOpen(undefined);
+  const { id, domain } = certificate;
+  const running = certificate.status === "pending" || certificate.status === "validating";
+  const managed = certificate.kind === "managed";
+  return (
+    <div className="actions">
+      <Button className="icon" aria-label={`Download ${domain}`} isDisabled={!certificate.downloadable || !may("keys:read")} onPress={() => setOpen("download")}>
+        <Download size={16} aria-hidden />
+      </Button>
+      {managed && (
+        <>
+          <Button className="icon" aria-label={`Renew ${domain}`} isDisabled={running || limits.max_certificates === 0 || !may("certificates:write")} onPress={() => setOpen("renew")}>
+            <RefreshCw size={16} aria-hidden />
+          </Button>
+          <AutoRenew certificate={certificate} allowed={limits.auto_renew_enabled && may("certificates:write")} />
+        </>
+      )}
+      <Button className="icon danger" aria-label={`Delete ${domain}`} isDisabled={!may("certificates:write")} onPress={() => setOpen("delete")}>
+        <Trash2 size={16} aria-hidden />
+      </Button>
+      {open === "download" && <DownloadWindow certificate={certificate} close={close} />}
+      {open === "renew" && (
+        <Window title="Renew Certificate" close={close}>
+          <Ask action="Renew" cancel={close} send={async () => {
+            await take(api.POST("/api/v1/certificates/{id}/renew", { params: { path: { id } } }));
+            close();
+          }}>
+            <p>Renew <code className="domain">{domain}</code> now? The present files stay downloadable until the new ones are there.</p>
+          </Ask>
+        </Window>
+      )}
+      {open === "delete" && (
+        <Window title="Delete Certificate" close={close}>
+          <Ask action="Delete" danger cancel={close} send={async (form) => {
+            await take(api.DELETE("/api/v1/certificates/{id}", { params: { path: { id }, query: { revoke: form.get("revoke") === "on" } } }));
+            close();
+            deleted?.();
+            await queries.invalidateQueries({ queryKey: ["certificates"] });
+          }}>
+            <p>Delete <code className="domain">{domain}</code>? Its private key is destroyed, which cannot be undone.</p>
+            {managed && certificate.downloadable && (
+              <Tick name="revoke" label="Revoke with Let's Encrypt" hint="Recommended where the key may be known to others." />
+            )}
+          </Ask>
+        </Window>
+      )}
+    </div>
+  );
+}
+
+function AutoRenew({ certificate, allowed }: { certificate: Certificate; allowed: boolean }) {
+  const { id, domain, auto_renew: on } = certificate;
+  const label = `${on ? "Disable" : "Enable"} auto-renewal of ${domain}`;
+  if (!allowed) return <Button className="icon" aria-label={`${label}: requires Pro or Elite plan`} isDisabled><RotateCcw size={16} aria-hidden /></Button>;
+  return (
+    <Do label={label} act={() => take(api.PATCH("/api/v1/certificates/{id}", { params: { path: { id } }, body: { auto_renew: !on } }))}>
+      <RotateCcw size={16} aria-hidden />
+    </Do>
+  );
+}
