@@ -10,7 +10,7 @@ use zonecert_devstack::{Product, ProductProcess, Stack, StackOptions, wait};
 use crate::api::Api;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::report::say;
-use crate::{cargo, demo, packages, workspace};
+use crate::{cargo, dashboard, demo, packages, workspace};
 
 const DATABASE: &str = "zonecert";
 const LOG_LINES: usize = 15;
@@ -66,6 +66,7 @@ impl Up {
     }
 
     async fn start(&self) -> Result<Running> {
+        dashboard::build(self.no_install).await?;
         say("building zonecert");
         cargo::run(&["build", "--workspace", "--bins"]).await?;
         say("starting PostgreSQL, PowerDNS and Pebble");
@@ -88,7 +89,7 @@ impl Up {
             .with(setting::WEBHOOK_NETWORKS, "127.0.0.1")
             .with(setting::LOG_FORMAT, "pretty");
         let api = product.serve().await?;
-        say(&format!("API: {}", api.api_url()));
+        say(&format!("dashboard and API: {}", api.api_url()));
         let worker = product.work().await?;
         say("worker started");
         Ok(Running { parts: Parts { worker, api, stack }, product })
