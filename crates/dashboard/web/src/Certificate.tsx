@@ -129,7 +129,7 @@ function Facts({ certificate, order }: { certificate: Shown; order: Schemas["Ord
       )}
       {blocked && <p className="alert warn">{blocked.detail} <strong>{blocked.remedy}</strong></p>}
       <dl>
-        <dt>Status</dt><dd role="status"><StatusBadge status={certificate.status} /></dd>
+        <dt>Status</dt><dd><span role="status"><StatusBadge status={certificate.status} /></span></dd>
         <dt>Domain</dt><dd>{subject(certificate)}</dd>
         <dt>SANs</dt><dd>{certificate.sans.length ? certificate.sans.map((san) => <code key={san} className="block">{san}</code>) : "—"}</dd>
         <dt>Name</dt><dd>{certificate.name}</dd>

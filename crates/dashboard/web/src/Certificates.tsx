@@ -53,7 +53,7 @@ export function Certificates() {
             <Table label="Certificates" head={HEAD}>
               {pages.flatMap((page) => page.certificates).map((one) => <Row key={one.id} certificate={one} limits={pages[0]!.limits} />)}
             </Table>
-            {list.hasNextPage && <Button isPending={list.isFetchingNextPage} onPress={() => list.fetchNextPage()}>Show more</Button>}
+            {list.hasNextPage && <Button data-pending={list.isFetchingNextPage || undefined} onPress={() => list.fetchNextPage()}>Show more</Button>}
           </>
         )}
       </Loaded>

@@ -194,7 +194,7 @@ export function Ask({ action, cancel, danger, send, children }: {
       <Alert error={sending.error} />
       <footer>
         {cancel && <Button onPress={cancel}>Cancel</Button>}
-        <Button type="submit" className={danger ? "danger" : "primary"} isPending={sending.isPending}>{action}</Button>
+        <Button type="submit" className={danger ? "danger" : "primary"} data-pending={sending.isPending || undefined}>{action}</Button>
       </footer>
     </form>
   );
@@ -206,7 +206,7 @@ export function Do({ children, act, label }: { children: ReactNode; act: () => P
   const doing = useMutation({ mutationFn: act, onSettled: () => queries.invalidateQueries() });
   return (
     <>
-      <Button aria-label={label} isPending={doing.isPending} onPress={() => doing.mutate()}>{children}</Button>
+      <Button aria-label={label} data-pending={doing.isPending || undefined} onPress={() => doing.isPending || doing.mutate()}>{children}</Button>
       <Alert error={doing.error} />
     </>
   );

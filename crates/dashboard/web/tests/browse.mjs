@@ -211,7 +211,7 @@ async function main() {
   const files = [];
   page.on("request", (sent) => sent.url().includes("/download") && files.push(sent.url()));
   await page.getByRole("button", { name: `Download ${domain}` }).click();
-  await dialog.getByLabel("Private key").waitFor();
+  await dialog.getByRole("textbox", { name: "Private key" }).waitFor();
   assert.equal(files.length, 1);
   await look(page, "download");
   const save = async (name, ending) => {
@@ -327,7 +327,7 @@ async function main() {
   await Promise.race([anyway.waitFor().then(() => press(page, anyway)), dialog.waitFor({ state: "detached" })]);
   await shown(page, name, "issued");
   await press(page, page.getByRole("button", { name: `Download ${name}` }));
-  await dialog.getByLabel("Private key").waitFor();
+  await dialog.getByRole("textbox", { name: "Private key" }).waitFor();
   await press(page, dialog.getByRole("button", { name: "Copy private key" }));
   await dialog.getByText("Copied").waitFor();
   await page.keyboard.press("Escape");
