@@ -95,7 +95,8 @@ pub(crate) async fn build(no_install: bool) -> Result<()> {
 /// Tries the dashboard of the built zonecert out in Chromium.
 pub(crate) async fn browse(stack: &StackHandle) -> Result<()> {
     let begun = Instant::now();
-    let product = Product::fresh(stack).await?.with(setting::PROPAGATION_SECONDS, "0.5");
+    // Long enough for each state to be seen.
+    let product = Product::fresh(stack).await?.with(setting::PROPAGATION_SECONDS, "3");
     let (mut api, mut worker) = tokio::try_join!(product.serve(), product.work())?;
     let screenshots = workspace::root()?.join("target/dashboard");
     let mut command = Command::new("node");

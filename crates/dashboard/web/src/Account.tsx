@@ -28,7 +28,7 @@ export default function Account() {
         <h2>Plans</h2>
         <Loaded query={plans}>
           {(list) => (
-            <Table label="Plans" head={["Plan", "Certificates", "Uploads", "Can do", "Preview"]}>
+            <Table label="Plans" head={["Plan", "Certificates", "Uploads", "Can do", "What would change"]}>
               {list.plans.map((plan) => (
                 <tr key={plan.name}>
                   <th scope="row">{plan.name} {plan.name === account.data?.plan && <Badge colour="good">yours</Badge>}</th>
@@ -37,7 +37,7 @@ export default function Account() {
                   <td>
                     <YesNo is={plan.wildcard} label="Wildcards" /> <YesNo is={plan.auto_renew} label="Auto-renewal" /> <YesNo is={plan.manual_renew} label="Manual renewal" /> <YesNo is={plan.api_tokens} label="API tokens" />
                   </td>
-                  <td>{plan.name !== account.data?.plan && <Button aria-label={`What ${plan.name} would change`} onPress={() => setOpen(plan.name)}>What would change?</Button>}</td>
+                  <td>{plan.name !== account.data?.plan && <Button aria-label={`Preview of ${plan.name}`} onPress={() => setOpen(plan.name)}>Preview</Button>}</td>
                 </tr>
               ))}
             </Table>

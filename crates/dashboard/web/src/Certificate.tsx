@@ -4,7 +4,8 @@ import { Circle, CircleCheck } from "lucide-react";
 import { useLocation } from "wouter";
 import { type Certificate as Shown, type Schemas, api, take } from "./api";
 import { Actions, subject } from "./Certificates";
-import { Badge, Empty, Expiry, Loaded, Page, StatusBadge, Table, Time, useNow, words } from "./ui";
+import { words } from "./format";
+import { Badge, Empty, Expiry, Loaded, Page, StatusBadge, Table, Time, useNow } from "./ui";
 
 /** As they follow each other; `already_authorized` stands for `authorized`. */
 const STEPS = ["order_begun", "order_placed", "challenges_presented", "ca_notified", "authorized", "finalized", "issued"] as const;

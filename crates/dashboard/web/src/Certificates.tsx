@@ -1,12 +1,12 @@
 // "SSL Certificates": limits, the list, and what can be done with each (requirements S3.60 to S3.67).
-import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Check, Download, RefreshCw, RotateCcw, Trash2 } from "lucide-react";
+import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { CalendarOff, CalendarSync, Check, Download, RefreshCw, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { Link, useSearchParams } from "wouter";
 import { type Certificate, type Schemas, api, take } from "./api";
 import { DownloadWindow } from "./DownloadWindow";
 import { RequestWindow } from "./RequestWindow";
-import { Ask, Button, Choice, Do, Empty, Expiry, Field, Loaded, Page, StatusBadge, Table, Tick, Time, Window, YesNo, useNow } from "./ui";
+import { Alert, Ask, Button, Choice, Empty, Expiry, Field, IconButton, Loaded, Page, StatusBadge, Table, Tick, Time, Window, YesNo, useNow } from "./ui";
 
 const STATUSES = ["pending", "validating", "issued", "failed", "expired", "revoked"] as const;
 const HEAD = ["Domain", "SANs", "Status", "Issued", "Expires", "Auto-Renew", "Actions"];
@@ -67,8 +67,14 @@ function LimitsCard({ limits }: { limits: Schemas["Limits"] }) {
   return (
     <section className="card limits" aria-label="Limits">
       <span><strong>{count} / {most}</strong> <span className="quiet">certificates of the {limits.plan} plan</span></span>
-      <YesNo is={limits.wildcard_enabled} label="Wildcard Available" />
-      <YesNo is={limits.auto_renew_enabled} label="Auto-Renewal Available" />
+      <span>
+        <YesNo is={limits.wildcard_enabled} label="Wildcard Available" />
+        {!limits.wildcard_enabled && <span className="quiet"> on the Elite plan</span>}
+      </span>
+      <span>
+        <YesNo is={limits.auto_renew_enabled} label="Auto-Renewal Available" />
+        {!limits.auto_renew_enabled && <span className="quiet"> on the Pro and Elite plans</span>}
+      </span>
       {most === 0 && <p>Certificate management requires a paid subscription: Plus, Pro or Elite. <Link href="/account">See the plans</Link></p>}
       {most > 0 && count >= most && <p>The limit of the plan is reached. Delete a certificate, or <Link href="/account">take a higher plan</Link>.</p>}
     </section>
@@ -112,20 +118,14 @@ export function Actions({ certificate, limits, deleted }: { certificate: Certifi
   const managed = certificate.kind === "managed";
   return (
     <div className="actions">
-      <Button className="icon" aria-label={`Download ${domain}`} isDisabled={!certificate.downloadable || !may("keys:read")} onPress={() => setOpen("download")}>
-        <Download size={16} aria-hidden />
-      </Button>
+      <IconButton name={`Download ${domain}`} icon={Download} disabled={!certificate.downloadable || !may("keys:read")} act={() => setOpen("download")} />
       {managed && (
         <>
-          <Button className="icon" aria-label={`Renew ${domain}`} isDisabled={running || limits.max_certificates === 0 || !may("certificates:write")} onPress={() => setOpen("renew")}>
-            <RefreshCw size={16} aria-hidden />
-          </Button>
+          <IconButton name={`Renew ${domain}`} icon={RefreshCw} disabled={running || limits.max_certificates === 0 || !may("certificates:write")} act={() => setOpen("renew")} />
           <AutoRenew certificate={certificate} allowed={limits.auto_renew_enabled && may("certificates:write")} />
         </>
       )}
-      <Button className="icon danger" aria-label={`Delete ${domain}`} isDisabled={!may("certificates:write")} onPress={() => setOpen("delete")}>
-        <Trash2 size={16} aria-hidden />
-      </Button>
+      <IconButton name={`Delete ${domain}`} icon={Trash2} danger disabled={!may("certificates:write")} act={() => setOpen("delete")} />
       {open === "download" && <DownloadWindow certificate={certificate} close={close} />}
       {open === "renew" && (
         <Window title="Renew Certificate" close={close}>
@@ -157,12 +157,17 @@ export function Actions({ certificate, limits, deleted }: { certificate: Certifi
 }
 
 function AutoRenew({ certificate, allowed }: { certificate: Certificate; allowed: boolean }) {
+  const queries = useQueryClient();
   const { id, domain, auto_renew: on } = certificate;
-  const label = `${on ? "Disable" : "Enable"} auto-renewal of ${domain}`;
-  if (!allowed) return <Button className="icon" aria-label={`${label}: requires Pro or Elite plan`} isDisabled><RotateCcw size={16} aria-hidden /></Button>;
+  const toggle = useMutation({
+    mutationFn: () => take(api.PATCH("/api/v1/certificates/{id}", { params: { path: { id } }, body: { auto_renew: !on } })),
+    onSettled: () => queries.invalidateQueries(),
+  });
+  const name = `${on ? "Disable" : "Enable"} auto-renewal of ${domain}`;
   return (
-    <Do label={label} act={() => take(api.PATCH("/api/v1/certificates/{id}", { params: { path: { id } }, body: { auto_renew: !on } }))}>
-      <RotateCcw size={16} aria-hidden />
-    </Do>
+    <>
+      <IconButton name={allowed ? name : `${name}: requires Pro or Elite plan`} icon={on ? CalendarOff : CalendarSync} disabled={!allowed} act={() => toggle.isPending || toggle.mutate()} />
+      <Alert error={toggle.error} />
+    </>
   );
 }

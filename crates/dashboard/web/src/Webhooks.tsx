@@ -2,7 +2,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { type Schemas, api, take } from "./api";
-import { Ask, Badge, Button, CopyButton, Do, Empty, Field, Loaded, Page, Table, Time, Window, words } from "./ui";
+import { words } from "./format";
+import { Ask, Badge, Button, CopyButton, Do, Empty, Field, Loaded, Page, Table, Time, Window } from "./ui";
 
 type Webhook = Schemas["Webhook"];
 

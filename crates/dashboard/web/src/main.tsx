@@ -1,4 +1,4 @@
-import { QueryCache, QueryClient, QueryClientProvider, useQuery, useQueryClient } from "@tanstack/react-query";
+import { QueryClient, QueryClientProvider, useQuery, useQueryClient } from "@tanstack/react-query";
 import { StrictMode, lazy, Suspense, useEffect, useState, useSyncExternalStore } from "react";
 import { createRoot } from "react-dom/client";
 import { Link, Redirect, Route, Switch, useLocation, useSearchParams } from "wouter";
@@ -15,10 +15,11 @@ const Tokens = lazy(() => import("./Tokens"));
 const Webhooks = lazy(() => import("./Webhooks"));
 const Account = lazy(() => import("./Account"));
 
-// What is refused stays refused; what could not be reached is asked again when the event stream is back.
+// What is refused stays refused, unless it was too much at once; what could not be reached is asked again when the event stream is back.
 const queries = new QueryClient({
-  queryCache: new QueryCache(),
-  defaultOptions: { queries: { retry: false, staleTime: 5_000 } },
+  defaultOptions: {
+    queries: { retry: (times, error) => error instanceof Refused && error.status === 429 && times < 3, retryDelay: 2_000, staleTime: 5_000 },
+  },
 });
 
 const PAGES = [["/", "SSL Certificates"], ["/zones", "Zones"], ["/tokens", "API tokens"], ["/webhooks", "Webhooks"], ["/account", "Account"]] as const;
@@ -63,7 +64,7 @@ function SignedIn({ leave }: { leave: () => Promise<void> }) {
     let waiting: ReturnType<typeof setTimeout> | undefined;
     // Several events of one moment are one look.
     const event = () => {
-      waiting ??= setTimeout(() => ((waiting = undefined), void client.invalidateQueries()), 100);
+      waiting ??= setTimeout(() => ((waiting = undefined), void client.invalidateQueries()), 300);
     };
     void listen({ event, connected: setConnected }, stop.signal);
     return () => (stop.abort(), clearTimeout(waiting));

@@ -1,10 +1,10 @@
 // The parts that pages are made of.
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { Check, CircleAlert, CircleCheck, CircleX, Clock, Copy, Minus, X } from "lucide-react";
+import { Check, CircleAlert, CircleCheck, CircleX, Clock, Copy, type LucideIcon, Minus, X } from "lucide-react";
 import { type FormEvent, type ReactNode, useEffect, useId, useState } from "react";
 import { Button, Dialog, Heading, Modal, ModalOverlay } from "react-aria-components";
 import { Refused } from "./api";
-import { countdown, urgency, words } from "./format";
+import { countdown, urgency } from "./format";
 
 export { Button };
 
@@ -126,6 +126,21 @@ export function CopyButton({ text, what }: { text: string; what: string }) {
   );
 }
 
+/** A button that is an icon: its name is shown on hover, also while it is disabled. */
+export function IconButton({ name, act, icon: Icon, disabled, danger }: {
+  name: string;
+  act: () => void;
+  icon: LucideIcon;
+  disabled?: boolean;
+  danger?: boolean;
+}) {
+  return (
+    <span title={name}>
+      <Button className={danger ? "icon danger" : "icon"} aria-label={name} isDisabled={disabled} onPress={act}><Icon size={16} aria-hidden /></Button>
+    </span>
+  );
+}
+
 export function Window({ title, close, children, wide }: { title: string; close: () => void; children: ReactNode; wide?: boolean }) {
   return (
     <ModalOverlay className="overlay" isOpen isDismissable onOpenChange={(open) => !open && close()}>
@@ -241,4 +256,3 @@ export function Page({ title, action, children }: { title: string; action?: Reac
   );
 }
 
-export { words };

@@ -180,6 +180,14 @@ async function main() {
   await other.getByLabel("Password").fill(PASSWORD);
   await other.getByRole("button", { name: "Log in" }).click();
   await other.getByText("No certificates yet.").waitFor();
+  // Each state that a page shows which is never loaded again.
+  await other.evaluate(() => {
+    window.states = [];
+    new MutationObserver(() => {
+      const state = document.querySelector("[data-status]")?.dataset.status;
+      if (state && state !== window.states.at(-1)) window.states.push(state);
+    }).observe(document.body, { subtree: true, childList: true, attributes: true });
+  });
   await request.click();
   await dialog.getByLabel("Domain").fill("app.elsewhere.test");
   await look(page, "request");
@@ -199,10 +207,13 @@ async function main() {
   console.log(`the other browser shows it after ${Date.now() - asked} ms`);
   await page.getByRole("link", { name: domain }).click();
   await page.getByRole("heading", { name: domain }).waitFor();
+  await page.getByText("Order placed: done").waitFor();
   await page.locator('[data-status="issued"]').waitFor({ timeout: ISSUED_WITHIN_MS });
   await page.getByRole("region", { name: "Versions" }).getByText("current").waitFor();
   await look(page, "certificate");
   await shown(other, domain, "issued");
+  const states = await other.evaluate(() => window.states);
+  assert.ok(states.length > 1 && ["pending", "validating"].includes(states[0]) && states.at(-1) === "issued", `states shown: ${states}`);
   await page.getByRole("link", { name: "SSL Certificates" }).click();
   await shown(page, domain, "issued");
   await look(page, "certificates");
@@ -253,10 +264,10 @@ async function main() {
 
   step = "away";
   await cut();
-  await page.getByText("Zonecert cannot be reached").waitFor();
+  await page.getByText("Trying again…").waitFor();
   await look(page, "away");
   await listening(port);
-  await page.getByText("Zonecert cannot be reached").waitFor({ state: "detached" });
+  await page.getByText("Trying again…").waitFor({ state: "detached" });
   await page.locator("tr", { hasText: domain }).waitFor();
 
   step = "other pages";
@@ -290,7 +301,7 @@ async function main() {
   await page.getByText(NASTY).first().waitFor();
   await page.getByRole("region", { name: "Audit log" }).waitFor();
   await look(page, "account");
-  await page.getByRole("button", { name: "What plus would change" }).click();
+  await page.getByRole("button", { name: "Preview of plus" }).click();
   await dialog.getByText("Auto-renewal stops").waitFor();
   await look(page, "account-preview");
   await dialog.getByRole("button", { name: "Close" }).click();
