@@ -123,9 +123,10 @@ mod tests {
     #[test]
     fn an_asset_is_kept_for_ever_and_runs_nothing_from_elsewhere() {
         let answer = served(BUILT, "assets/a.js", FOR_EVER, &TestRequest::default().to_http_request()).unwrap();
-        assert_eq!(answer.headers()[CACHE_CONTROL], FOR_EVER);
-        assert_eq!(answer.headers()[CONTENT_TYPE], "text/javascript; charset=utf-8");
-        assert_eq!(answer.headers()[CONTENT_SECURITY_POLICY], POLICY);
+        let headers = [(CACHE_CONTROL, FOR_EVER), (CONTENT_TYPE, "text/javascript; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)];
+        for (name, value) in headers {
+            assert_eq!(answer.headers().get(name).unwrap(), value);
+        }
         for loose in ["unsafe", "*", "http", "data:"] {
             assert!(!POLICY.contains(loose), "{loose}");
         }

@@ -21,18 +21,18 @@ export default function Webhooks() {
               return (
                 <tr key={hook.id}>
                   <th scope="row"><code>{hook.url}</code>{hook.description && <span className="quiet block">{hook.description}</span>}</th>
-                  <td>{hook.events.map((event) => <code key={event} className="block">{event}</code>)}</td>
+                  <td>{hook.events.length === 0 ? "All" : hook.events.map((event) => <code key={event} className="block">{event}</code>)}</td>
                   <td>
                     {hook.enabled ? <Badge colour={hook.failing_since ? "warn" : "good"}>{hook.failing_since ? "failing" : "on"}</Badge> : <Badge colour="grey">off</Badge>}
                     {hook.disabled_reason && <span className="quiet block">{words(hook.disabled_reason)}</span>}
                   </td>
                   <td>
                     <div className="actions">
-                      <Button className="wordy" aria-label={`Deliveries to ${hook.url}`} onPress={() => setOpen({ deliveries: hook })}>Deliveries</Button>
+                      <Button aria-label={`Deliveries to ${hook.url}`} onPress={() => setOpen({ deliveries: hook })}>Deliveries</Button>
                       <Do label={`Test ${hook.url}`} act={() => take(api.POST("/api/v1/webhooks/{id}/test", { params: { path } }))}>Test</Do>
                       <Do label={`${hook.enabled ? "Switch off" : "Switch on"} ${hook.url}`} act={() => take(api.PATCH("/api/v1/webhooks/{id}", { params: { path }, body: { enabled: !hook.enabled } }))}>{hook.enabled ? "Off" : "On"}</Do>
                       <Do label={`New secret for ${hook.url}`} act={async () => setOpen({ secret: (await take(api.POST("/api/v1/webhooks/{id}/rotate-secret", { params: { path } }))).secret })}>New secret</Do>
-                      <Button className="wordy danger" aria-label={`Delete ${hook.url}`} onPress={() => setOpen({ remove: hook })}>Delete</Button>
+                      <Button className="danger" aria-label={`Delete ${hook.url}`} onPress={() => setOpen({ remove: hook })}>Delete</Button>
                     </div>
                   </td>
                 </tr>

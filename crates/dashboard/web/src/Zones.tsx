@@ -33,10 +33,10 @@ export default function Zones() {
                   <td><Time at={zone.last_checked_at} /></td>
                   <td>
                     <div className="actions">
-                      <Button className="wordy" aria-label={`${zone.status === "verified" ? "Set-up of" : "Verify"} ${zone.name}`} onPress={() => setOpen({ verify: zone.id })}>
+                      <Button aria-label={`${zone.status === "verified" ? "Set-up of" : "Verify"} ${zone.name}`} onPress={() => setOpen({ verify: zone.id })}>
                         {zone.status === "verified" ? "Set-up" : "Verify"}
                       </Button>
-                      <Button className="wordy danger" aria-label={`Delete ${zone.name}`} onPress={() => setOpen({ delete: zone })}>Delete</Button>
+                      <Button className="danger" aria-label={`Delete ${zone.name}`} onPress={() => setOpen({ delete: zone })}>Delete</Button>
                     </div>
                   </td>
                 </tr>

@@ -2,7 +2,7 @@
 import axe from "axe-core";
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import tls from "node:tls";
 import { chromium } from "playwright-core";
@@ -12,6 +12,7 @@ const PASSWORD = "correct horse battery staple";
 const NASTY = '<img src=x onerror="window.injected=1">';
 /** For what the CA has a part in, on a machine that is busy with other things. */
 const ISSUED_WITHIN_MS = 90_000;
+rmSync(SCREENSHOTS, { recursive: true, force: true });
 mkdirSync(SCREENSHOTS, { recursive: true });
 
 // A line between browser and API that can be cut.
