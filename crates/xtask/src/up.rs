@@ -89,7 +89,7 @@ impl Up {
             .with(setting::WEBHOOK_NETWORKS, "127.0.0.1")
             .with(setting::LOG_FORMAT, "pretty");
         let api = product.serve().await?;
-        say(&format!("dashboard and API: {}", api.api_url()));
+        say(&format!("API: {}", api.api_url()));
         let worker = product.work().await?;
         say("worker started");
         Ok(Running { parts: Parts { worker, api, stack }, product })
