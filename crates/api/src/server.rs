@@ -27,12 +27,17 @@ impl Server {
     /// Signals are left to the caller. TLS is the reverse proxy's.
     pub fn start(app: Arc<App>, listener: TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let (threads, patience) = (app.settings.threads, app.settings.stop_patience);
+        let (threads, patience, dashboard) = (app.settings.threads, app.settings.stop_patience, app.settings.dashboard);
         let data = web::Data::from(Arc::clone(&app));
         let factory = move || {
             actix_web::App::new()
                 .app_data(data.clone())
                 .configure(routes::configure)
+                .configure(|config| {
+                    if dashboard {
+                        zonecert_dashboard::configure(config);
+                    }
+                })
                 .wrap(NormalizePath::trim())
                 .wrap(from_fn(trace::observe))
         };

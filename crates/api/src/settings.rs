@@ -22,6 +22,8 @@ pub struct ApiSettings {
     pub public_url: String,
     /// Where people find the dashboard, without a trailing slash: links in mails begin with it.
     pub dashboard_url: String,
+    /// Whether this server serves the dashboard, at `/`.
+    pub dashboard: bool,
     /// Private keys for access tokens: ECDSA P-256, PKCS#8 in PEM, one after the other. The first signs, all verify, so that a new key
     /// is put in front and the old one taken out [`crate::auth::access_token::LIFETIME`] later.
     pub token_keys_pem: Zeroizing<String>,

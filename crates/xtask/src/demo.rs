@@ -127,6 +127,7 @@ Certificate  {id}
   expires    {expires}
   files      {dir}/{{certificate,chain,fullchain,root,key}}.pem
 
+dashboard    {api_url}/register
 API          {api_url}
 token        {token}
 

@@ -1,10 +1,12 @@
-//! Project commands: `cargo xtask up`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask faults`, `cargo xtask openapi`, `cargo xtask schemathesis`.
+//! Project commands: `cargo xtask up`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask faults`, `cargo xtask openapi`, `cargo xtask schemathesis`,
+//! `cargo xtask dashboard`.
 
 mod account;
 mod api;
 mod bench;
 mod cargo;
 mod certificate;
+mod dashboard;
 mod demo;
 mod faults;
 mod interrupt;
@@ -41,6 +43,7 @@ enum Command {
     #[command(about = "Write openapi.yaml from the code")]
     Openapi,
     Schemathesis(schemathesis::Schemathesis),
+    Dashboard(dashboard::Dashboard),
 }
 
 #[tokio::main]
@@ -51,6 +54,7 @@ async fn main() -> ExitCode {
         Command::Bench(bench) => Box::pin(bench.run()).await.map(|()| ExitCode::SUCCESS),
         Command::Faults(faults) => faults.run().await,
         Command::Schemathesis(schemathesis) => schemathesis.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Dashboard(dashboard) => dashboard.run().await.map(|()| ExitCode::SUCCESS),
         Command::Openapi => openapi::run().await.map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

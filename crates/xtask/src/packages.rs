@@ -1,7 +1,7 @@
 //! Makes sure that the Debian packages are there, or says which are not.
 
 use anyhow::{Result, bail};
-use zonecert_devstack::packages::{install, missing};
+use zonecert_devstack::packages::{Package, install, missing, missing_of};
 
 use crate::report::say;
 
@@ -10,7 +10,15 @@ use crate::report::say;
 /// # Errors
 /// When something is missing and `no_install` forbids to install it, or apt-get fails.
 pub(crate) async fn prepare(no_install: bool) -> Result<()> {
-    let missing = missing()?;
+    install_missing(missing()?, no_install).await
+}
+
+/// The same for packages that one command alone needs.
+pub(crate) async fn prepare_these(packages: &[Package], no_install: bool) -> Result<()> {
+    install_missing(missing_of(packages)?, no_install).await
+}
+
+async fn install_missing(missing: Vec<Package>, no_install: bool) -> Result<()> {
     if missing.is_empty() {
         say("packages: all that is needed is installed");
         return Ok(());

@@ -9,12 +9,12 @@ use zonecert_devstack::{Stack, StackOptions};
 
 use crate::interrupt::Interrupt;
 use crate::report::say;
-use crate::{cargo, packages, schemathesis, workspace};
+use crate::{cargo, dashboard, packages, schemathesis, workspace};
 
 #[derive(Args)]
 #[command(
     about = "Check format and lints, then run all tests against real parts",
-    long_about = "Check format and lints, then run schemathesis, unit, integration and whole-system tests against a private PostgreSQL, \
+    long_about = "Check format and lints, then run schemathesis, the dashboard in Chromium, unit, integration and whole-system tests against a private PostgreSQL, \
 PowerDNS and Pebble, which are started for it under .dev/test.
 
 Uses cargo-nextest and cargo-deny where they are installed. The summary of the test runner comes last."
@@ -35,6 +35,8 @@ impl Test {
 async fn run_parts(no_install: bool) -> Result<ExitCode> {
     // Before anything is built: what cannot be had is known at once.
     let schemathesis = schemathesis::prepare(no_install).await?;
+    dashboard::prepare_browser(no_install).await?;
+    dashboard::build(no_install).await?;
     part("format", &["fmt", "--all", "--check"]).await?;
     part("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).await?;
     if cargo::has("deny").await? {
@@ -59,6 +61,11 @@ async fn run_parts(no_install: bool) -> Result<ExitCode> {
     say(&format!("parts for the tests: started in {:.1} s", begun.elapsed().as_secs_f64()));
 
     if let Err(error) = schemathesis::part(schemathesis, &stack.handle()).await {
+        stack.stop().await?;
+        return Err(error);
+    }
+
+    if let Err(error) = dashboard::browse(&stack.handle()).await {
         stack.stop().await?;
         return Err(error);
     }

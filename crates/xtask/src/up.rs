@@ -10,7 +10,7 @@ use zonecert_devstack::{Product, ProductProcess, Stack, StackOptions, wait};
 use crate::api::Api;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::report::say;
-use crate::{cargo, demo, packages, workspace};
+use crate::{cargo, dashboard, demo, packages, workspace};
 
 const DATABASE: &str = "zonecert";
 const LOG_LINES: usize = 15;
@@ -66,6 +66,7 @@ impl Up {
     }
 
     async fn start(&self) -> Result<Running> {
+        dashboard::build(self.no_install).await?;
         say("building zonecert");
         cargo::run(&["build", "--workspace", "--bins"]).await?;
         say("starting PostgreSQL, PowerDNS and Pebble");

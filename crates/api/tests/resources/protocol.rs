@@ -25,9 +25,14 @@ use crate::support::{Answer, TestApi};
 
 /// A server of the test's own on this database, for whose connections it waits that long.
 fn serve(database_url: &str, patience: Duration) -> Server {
-    let settings = ApiSettings {
+    serve_with(database_url, patience, settings())
+}
+
+fn settings() -> ApiSettings {
+    ApiSettings {
         public_url: "https://api.zonecert-platform.test".to_owned(),
         dashboard_url: "https://app.zonecert-platform.test".to_owned(),
+        dashboard: true,
         token_keys_pem: PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap().to_pkcs8_pem().unwrap(),
         resolvers: vec!["127.0.0.1:53".parse().unwrap()],
         names: NamePolicy::default(),
@@ -40,7 +45,10 @@ fn serve(database_url: &str, patience: Duration) -> Server {
         traffic: TrafficSettings::default(),
         webhook_destinations: Destinations::default(),
         stop_patience: Duration::from_mins(1),
-    };
+    }
+}
+
+fn serve_with(database_url: &str, patience: Duration, settings: ApiSettings) -> Server {
     let store = Store::open(database_url, 2, patience).unwrap();
     let masters = Arc::new(MasterKeys::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap());
     Server::start(Arc::new(App::new(store, masters, settings).unwrap()), TcpListener::bind("127.0.0.1:0").unwrap()).unwrap()
@@ -48,6 +56,34 @@ fn serve(database_url: &str, patience: Duration) -> Server {
 
 async fn get(api: &TestApi, path: &str, headers: &[(&str, &str)]) -> Answer {
     api.send_with(Method::GET, path, None, None, headers).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dashboard_has_its_own_addresses_and_takes_none_of_the_api() {
+    let api = TestApi::start().await;
+    // Where it was not built, the page says how that is done.
+    for path in ["/", "/login", "/certificates/cert_0198c5f47e5b7c2a9d4e1c2b3a4d5e6f", "/account"] {
+        let page = get(&api, path, &[("Accept", "text/html")]).await;
+        assert!(page.header("content-type").starts_with("text/"), "{path}: {}", page.header("content-type"));
+        assert_eq!(page.header("x-content-type-options"), "nosniff", "{path}");
+    }
+    for path in ["/nowhere", "/api", "/api/v1/nowhere", "/assets/nowhere.js", "/login/nowhere"] {
+        assert_eq!(get(&api, path, &[]).await.problem(404).0, "not_found", "{path}");
+    }
+    assert_eq!(get(&api, "/healthz", &[]).await.status, StatusCode::OK);
+    assert_eq!(api.send(Method::POST, "/login", None, None).await.problem(405).0, "method_not_allowed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_the_dashboard_has_nothing_at_its_addresses() {
+    let api = TestApi::start().await;
+    let server = serve_with(&api.product.database_url(Role::Api), Duration::from_mins(1), ApiSettings { dashboard: false, ..settings() });
+    for path in ["/", "/login"] {
+        let answer = reqwest::get(format!("http://{}{path}", server.address())).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{path}");
+    }
+    server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -310,6 +310,7 @@ fn settings(stack: &StackHandle, token_key: &Zeroizing<String>) -> ApiSettings {
     ApiSettings {
         public_url: "https://api.zonecert-platform.test".to_owned(),
         dashboard_url: "https://app.zonecert-platform.test".to_owned(),
+        dashboard: true,
         token_keys_pem: token_key.clone(),
         resolvers: vec![stack.customer_dns.dns_address()],
         names: NamePolicy {

@@ -71,7 +71,11 @@ pub fn missing() -> Result<Vec<Package>> {
     missing_of(&NEEDED)
 }
 
-fn missing_of(packages: &[Package]) -> Result<Vec<Package>> {
+/// Which of these are not installed.
+///
+/// # Errors
+/// Where there is no dpkg.
+pub fn missing_of(packages: &[Package]) -> Result<Vec<Package>> {
     let mut missing = Vec::new();
     for package in packages {
         if !package.is_present()? {

@@ -33,6 +33,10 @@ pub(crate) struct ApiArgs {
     /// Where people find the dashboard: links in mails begin with it. Without it the public address.
     #[arg(long, env = "ZONECERT_DASHBOARD_URL", value_name = "ZONECERT_DASHBOARD_URL")]
     dashboard_url: Option<String>,
+    /// Serves the dashboard at `/`, beside the API. Switch it off where it is served elsewhere, or not at all.
+    #[arg(long, env = "ZONECERT_DASHBOARD", value_name = "ZONECERT_DASHBOARD", default_value = "true",
+        action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    dashboard: bool,
     /// PEM files, comma separated, with the private keys that sign access tokens: ECDSA P-256, made by `openssl genpkey -algorithm EC -pkeyopt
     /// ec_paramgen_curve:P-256`. The first signs, all verify.
     #[arg(long, env = "ZONECERT_JWT_KEY_FILE", value_delimiter = ',', required = true, value_name = "ZONECERT_JWT_KEY_FILE")]
@@ -70,6 +74,7 @@ impl ApiArgs {
         Ok(ApiSettings {
             public_url: self.public_url.trim_end_matches('/').to_owned(),
             dashboard_url: self.dashboard_url.as_ref().unwrap_or(&self.public_url).trim_end_matches('/').to_owned(),
+            dashboard: self.dashboard,
             token_keys_pem,
             resolvers: dns.resolver.clone(),
             names: NamePolicy {
