@@ -375,6 +375,11 @@ async function main() {
   step = "session";
   await page.reload();
   await page.getByRole("heading", { name: "SSL Certificates" }).waitFor();
+  // An access token that the server no longer knows is replaced, and the page has what it asked for.
+  await page.route("**/api/v1/audit?*", (route) => route.fulfill({ status: 401, contentType: "application/problem+json", body: "{}" }), { times: 1 });
+  const [refreshed] = await Promise.all([page.waitForResponse("**/api/v1/auth/refresh"), page.getByRole("link", { name: "Account" }).click()]);
+  assert.equal(refreshed.status(), 200);
+  await page.getByRole("region", { name: "Audit log" }).waitFor();
   await other.reload();
   await other.getByText("No certificates yet.").waitFor();
   const { access_token } = await call("POST", `${ZONECERT_URL}/api/v1/auth/login`, {}, { email, password: PASSWORD });
