@@ -14,7 +14,7 @@ const ISSUER_ENDING: &str = ".issuer.crt";
 /// lego writes a description beside each certificate.
 pub(crate) fn is_there(path: &Path) -> bool {
     let entries = files::entries(&path.join("certificates")).unwrap_or_default();
-    entries.iter().any(|(name, file)| name.ends_with(".json") && file.with_extension("crt").is_file())
+    entries.iter().any(|(_, file)| file.extension().is_some_and(|extension| extension == "json") && file.with_extension("crt").is_file())
 }
 
 pub(crate) fn read(path: &Path, now: DateTime<Utc>) -> Result<Vec<Found>> {

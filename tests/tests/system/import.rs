@@ -77,7 +77,7 @@ impl Host {
 async fn run(command: &mut Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.context("the program cannot be run")?;
     let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
-    ensure!(output.status.success(), "{:?} ended with {}: {said}", command.as_std().get_program(), output.status);
+    ensure!(output.status.success(), "{} ended with {}: {said}", command.as_std().get_program().display(), output.status);
     Ok(())
 }
 

@@ -176,8 +176,11 @@ fn json(rows: &[Certificate], is_first: bool, is_last: bool) -> Result<String, P
     Ok(piece)
 }
 
+/// The name of a column, and what stands in it.
+type Column = (&'static str, fn(&Certificate) -> String);
+
 /// The columns, and what stands in them.
-const COLUMNS: [(&str, fn(&Certificate) -> String); 26] = [
+const COLUMNS: [Column; 26] = [
     ("id", |certificate| certificate.id.to_string()),
     ("name", |certificate| certificate.name.clone()),
     ("number", |certificate| certificate.number.to_string()),

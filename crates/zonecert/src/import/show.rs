@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use zonecert_import::{Action, Format};
+use zonecert_pki::CertificateChain;
 
 use super::Item;
 use crate::admin::output::table;
@@ -30,7 +31,7 @@ pub(super) fn outcome(item: &Item) -> String {
         None => String::new(),
         Some(Ok(imported)) => {
             let done = if item.action == Action::Upload { "is" } else { "has a new version in" };
-            let warnings: String = imported.warnings.iter().map(|warning| format!("  {}\n", one_line(warning))).collect();
+            let warnings = imported.warnings.iter().fold(String::new(), |text, warning| text + "  " + &one_line(warning) + "\n");
             format!("{name} {done} {}\n{warnings}", imported.id)
         }
         Some(Err(error)) => format!("{name} was not imported: {}\n", one_line(error)),
@@ -58,8 +59,8 @@ fn item(Item { found, action, outcome }: &Item) -> Value {
     json!({
         "name": found.name,
         "domains": found.domains(),
-        "expires_at": chain.map(|chain| chain.not_after()),
-        "fingerprint_sha256": chain.map(|chain| chain.sha256_fingerprint_hex()),
+        "expires_at": chain.map(CertificateChain::not_after),
+        "fingerprint_sha256": chain.map(CertificateChain::sha256_fingerprint_hex),
         "source": found.source.display().to_string(),
         "action": word,
         "reason": reason,
