@@ -163,8 +163,13 @@ async fn create(app: web::Data<App>, caller: Caller, body: Body<NewKey>) -> Resu
 }
 
 async fn generate(algorithm: KeyAlgorithm) -> Result<PrivateKey, Problem> {
-    let _turn = TURN.acquire().await.map_err(|error| Problem::caused_by(&error))?;
-    let made = web::block(move || PrivateKey::generate(algorithm)).await.map_err(|error| Problem::caused_by(&error))?;
+    let turn = TURN.acquire().await.map_err(|error| Problem::caused_by(&error))?;
+    // The thread goes on when the client hangs up, so the turn is its own.
+    let work = move || {
+        let _turn = turn;
+        PrivateKey::generate(algorithm)
+    };
+    let made = web::block(work).await.map_err(|error| Problem::caused_by(&error))?;
     made.map_err(|error| Problem::caused_by(&error))
 }
 

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use zonecert_domain::key::KeyAlgorithm;
 
 use crate::PkiError;
+use crate::der::{Elements, SEQUENCE};
 
 /// A private key of one of the algorithms that are offered (requirements X2).
 ///
@@ -44,7 +45,11 @@ impl PrivateKey {
     }
 
     fn from_openssl(key: PKey<Private>) -> Result<Self, PkiError> {
-        Ok(Self { algorithm: algorithm_of(&key)?, public_key_sha256: public_key_sha256(&key)?, key })
+        let algorithm = algorithm_of(&key)?;
+        if key.id() == Id::RSA && !has_bounded_numbers(&key) {
+            return Err(PkiError::InvalidKey);
+        }
+        Ok(Self { algorithm, public_key_sha256: public_key_sha256(&key)?, key })
     }
 
     /// The key as unencrypted PKCS#8 in DER: the form that is sealed and stored.
@@ -79,6 +84,23 @@ fn generate_rsa(bits: u32) -> Result<PKey<Private>, ErrorStack> {
 
 fn generate_ec(curve: Nid) -> Result<PKey<Private>, ErrorStack> {
     PKey::from_ec_key(EcKey::generate(EcGroup::from_curve_name(curve)?.as_ref())?)
+}
+
+/// Whether the numbers of an RSA key are two primes of half the modulus and what belongs to them (RFC 8017 §A.1.2). With longer ones, which openssl reads as
+/// well, a single signature takes up to hours.
+fn has_bounded_numbers(key: &PKeyRef<Private>) -> bool {
+    const LONGEST_EXPONENT: usize = 9;
+    let Ok(der) = key.rsa().and_then(|rsa| rsa.private_key_to_der()).map(Zeroizing::new) else { return false };
+    let Some(numbers) = Elements::new(&der).enter(SEQUENCE) else { return false };
+    let numbers: Vec<&[u8]> = numbers.map(|number| number.content).collect();
+    let [version, modulus, exponent, private_exponent, rest @ ..] = numbers.as_slice() else { return false };
+    // A leading zero, and primes of slightly different lengths.
+    let half = modulus.len() / 2 + 3;
+    *version == [0]
+        && exponent.len() <= LONGEST_EXPONENT
+        && private_exponent.len() <= modulus.len()
+        && rest.len() == 5
+        && rest.iter().all(|number| number.len() <= half)
 }
 
 /// Fails where it is none of those that are offered.

@@ -245,9 +245,14 @@ impl Sent {
 
     /// Reads it on a thread for work that takes long.
     async fn read(self) -> Result<Upload, Problem> {
-        let _turn = TURN.acquire().await.map_err(|error| Problem::caused_by(&error))?;
+        let turn = TURN.acquire().await.map_err(|error| Problem::caused_by(&error))?;
         let now = clock::now();
-        web::block(move || self.parse(now)).await.map_err(|error| Problem::caused_by(&error))?.map_err(Problem::from)
+        // The thread goes on when the client hangs up, so the turn is its own.
+        let work = move || {
+            let _turn = turn;
+            self.parse(now)
+        };
+        web::block(work).await.map_err(|error| Problem::caused_by(&error))?.map_err(Problem::from)
     }
 
     fn parse<'s>(&'s self, now: DateTime<Utc>) -> Result<Upload, FieldError> {

@@ -72,7 +72,7 @@ impl<'a> Purse<'a> {
         }
         let mut derivation = derivation.enter(SEQUENCE).ok_or(unsupported.clone())?;
         let salt = derivation.value(OCTET_STRING).ok_or(unsupported.clone())?;
-        let rounds = self.pay(derivation.number().ok_or(UploadError::TooManyRounds)?)?;
+        let rounds = derivation.number().ok_or(UploadError::TooManyRounds)?.max(1);
         let digest = match derivation.find(|element| element.tag == SEQUENCE) {
             None => MessageDigest::sha1(),
             Some(prf) => {
@@ -98,6 +98,9 @@ impl<'a> Purse<'a> {
             None => return Err(unsupported),
         };
         let iv = encryption.value(OCTET_STRING).ok_or(unsupported)?.to_vec();
+        // Each block of the digest's length takes all rounds.
+        let blocks = cipher.key_len().div_ceil(digest.size());
+        let rounds = self.pay(rounds.saturating_mul(blocks as u64))? / blocks;
         let mut key = Zeroizing::new(vec![0; cipher.key_len()]);
         pbkdf2_hmac(passphrase.as_bytes(), salt, rounds, digest, &mut key).map_err(|_| UploadError::EncryptionUnsupported)?;
         Ok((cipher, key, iv))

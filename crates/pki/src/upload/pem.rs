@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use openssl::ec::EcKey;
 use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
 use super::encrypted::Purse;
@@ -30,11 +32,13 @@ pub(super) fn read(part: Part, text: &str, blocks: &mut Vec<Block>) -> Result<()
     }
     let mut open: Option<Block> = None;
     for (index, line) in text.lines().enumerate() {
-        let (line, number) = (line.trim(), index + 1);
+        let number = index + 1;
         let malformed = |reason| Err(UploadError::PemMalformed { part, line: number, reason });
-        if line.contains('\0') {
-            return malformed("there is a zero byte");
+        // openssl and we would see different lines where there are others than at the ends of lines.
+        if line.trim_end_matches('\r').contains(|character: char| character.is_control() && character != '\t') {
+            return malformed("there is a control character");
         }
+        let line = line.trim();
         let label = |word: &str| line.strip_prefix("-----")?.strip_prefix(word)?.strip_suffix("-----").map(str::to_owned);
         match (label("BEGIN "), label("END "), open.as_mut()) {
             (Some(_), _, Some(_)) => return malformed("a block begins inside another"),
@@ -51,6 +55,8 @@ pub(super) fn read(part: Part, text: &str, blocks: &mut Vec<Block>) -> Result<()
                 block.whole.push('\n');
                 blocks.extend(open.take());
             }
+            // openssl, which cuts long lines, could take the rest of one for a block of its own.
+            (None, None, Some(_)) if line.contains("-----") => return malformed("there are dashes inside a block"),
             (None, None, Some(block)) => {
                 block.has_headers |= line.contains(':');
                 block.whole.push_str(line);
@@ -98,9 +104,8 @@ impl Block {
                 PKey::private_key_from_pem_passphrase(self.whole.as_bytes(), passphrase.as_bytes())
                     .map_err(|_| UploadError::PassphraseWrong)?
             }
-            "RSA PRIVATE KEY" | "EC PRIVATE KEY" => {
-                PKey::private_key_from_pem_passphrase(self.whole.as_bytes(), &[]).map_err(unreadable)?
-            }
+            "RSA PRIVATE KEY" => Rsa::private_key_from_der(&self.decode()?).and_then(PKey::from_rsa).map_err(unreadable)?,
+            "EC PRIVATE KEY" => EcKey::private_key_from_der(&self.decode()?).and_then(PKey::from_ec_key).map_err(unreadable)?,
             _ if self.is_key() => return Err(UploadError::KeyUnsupported(self.part)),
             _ => return Ok(()),
         };

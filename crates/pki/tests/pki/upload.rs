@@ -1,6 +1,7 @@
 //! Certificates that customers bring with their keys: whole, mended, and mangled.
 
 use chrono::{DateTime, Utc};
+use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
@@ -169,7 +170,13 @@ fn what_is_mangled_is_refused_by_its_own_name() {
             Some(key.clone()),
             malformed(Part::Certificate, 1, "this is no X.509 certificate"),
         ),
-        (pem.replacen('\n', "\0\n", 1), Some(key.clone()), malformed(Part::Certificate, 1, "there is a zero byte")),
+        (pem.replacen('\n', "\0\n", 1), Some(key.clone()), malformed(Part::Certificate, 1, "there is a control character")),
+        (pem.replacen('\n', "\u{b}\n", 1), Some(key.clone()), malformed(Part::Certificate, 1, "there is a control character")),
+        (
+            pem.replacen('\n', "\nAA-----BEGIN X-----\n", 1),
+            Some(key.clone()),
+            malformed(Part::Certificate, 2, "there are dashes inside a block"),
+        ),
         (
             pem.clone(),
             Some("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----".to_owned()),
@@ -200,6 +207,61 @@ fn keys_that_are_not_taken_are_refused() {
 }
 
 #[test]
+fn an_rsa_key_with_a_number_that_is_too_long_is_malformed() {
+    let good = Rsa::generate(2048).unwrap();
+    let certificate = text(Recipe::server(&Family::NAMES).sign(&PKey::from_rsa(good.clone()).unwrap(), None).to_pem().unwrap());
+    let numbers = [
+        good.n(),
+        good.e(),
+        good.d(),
+        good.p().unwrap(),
+        good.q().unwrap(),
+        good.dmp1().unwrap(),
+        good.dmq1().unwrap(),
+        good.iqmp().unwrap(),
+    ];
+    // With the number at `longer` made so much longer.
+    let key = |longer: usize, bits: i32| {
+        let mut numbers = numbers.map(|number| number.to_owned().unwrap());
+        let mut long = BigNum::new().unwrap();
+        long.lshift(&numbers[longer], bits).unwrap();
+        numbers[longer] = long;
+        let [n, e, d, p, q, dmp1, dmq1, iqmp] = numbers;
+        PKey::from_rsa(Rsa::from_private_components(n, e, d, p, q, dmp1, dmq1, iqmp).unwrap()).unwrap()
+    };
+    assert!(read(&certificate, Some(&key_pem(&key(1, 0))), None).is_ok());
+    for longer in 1..numbers.len() {
+        for bits in [64, 4096] {
+            let key = key(longer, bits);
+            for form in [key_pem(&key), text(key.rsa().unwrap().private_key_to_pem().unwrap())] {
+                let refused = refused(&certificate, Some(&form), None);
+                assert_eq!(refused, UploadError::KeyMalformed(Part::PrivateKey), "number {longer}, {bits} bits longer");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_block_that_hides_in_a_key_is_not_opened() {
+    let family = Family::new();
+    let (leaf, key) = (family.leaf.pem(), key_pem(&family.leaf.key));
+    let pass = format!("pass:{PASSPHRASE}");
+    let hidden = openssl(&["pkcs8", "-topk8", "-passout", &pass, "-iter", "1000001"], key.as_bytes()).unwrap();
+    for kind in ["RSA", "EC"] {
+        for end in ["\u{1}", "\u{b}", "\u{7f}", ""] {
+            let hidden = hidden.trim_end().replace("-----\n", &format!("-----{end}\n")) + end;
+            let sent = format!("-----BEGIN {kind} PRIVATE KEY-----\nAAAA\n{hidden}\n-----END {kind} PRIVATE KEY-----\n");
+            let refused = refused(&leaf, Some(&sent), Some(PASSPHRASE));
+            assert_eq!(refused.code(), "pem_malformed", "{kind} {end:?}");
+        }
+        // openssl cuts lines at 254 bytes.
+        let padded = format!("DEK-Info: x\n\n{}{}", "A".repeat(254), hidden.lines().next().unwrap());
+        let sent = format!("-----BEGIN {kind} PRIVATE KEY-----\n{padded}\n-----END {kind} PRIVATE KEY-----\n");
+        assert_eq!(refused(&leaf, Some(&sent), Some(PASSPHRASE)).code(), "pem_malformed", "{kind}");
+    }
+}
+
+#[test]
 fn too_much_is_refused_before_any_of_it_is_looked_at() {
     let family = Family::new();
     let (leaf, key) = (family.leaf.pem(), key_pem(&family.leaf.key));
@@ -212,6 +274,9 @@ fn too_much_is_refused_before_any_of_it_is_looked_at() {
     let pass = format!("pass:{PASSPHRASE}");
     let slow = openssl(&["pkcs8", "-topk8", "-passout", &pass, "-iter", "1000001"], key.as_bytes()).unwrap();
     assert_eq!(refused(&leaf, Some(&slow), Some(PASSPHRASE)), UploadError::TooManyRounds);
+    // SHA-1 gives 20 bytes at a time, and the key of AES-256 has 32.
+    let twice = openssl(&["pkcs8", "-topk8", "-passout", &pass, "-v2prf", "hmacWithSHA1", "-iter", "500001"], key.as_bytes()).unwrap();
+    assert_eq!(refused(&leaf, Some(&twice), Some(PASSPHRASE)), UploadError::TooManyRounds);
     let scrypt = openssl(&["pkcs8", "-topk8", "-passout", &pass, "-scrypt"], key.as_bytes()).unwrap();
     assert_eq!(refused(&leaf, Some(&scrypt), Some(PASSPHRASE)), UploadError::EncryptionUnsupported);
 }
