@@ -387,8 +387,16 @@ fn put_together(found: Found, certificate_part: Part, key_part: Part, now: DateT
     if chain.dns_names().len() > MAX_DNS_NAMES {
         return Err(UploadError::TooManyNames);
     }
+    // They are kept and shown as they are, and no text of the database holds a zero byte.
+    if chain.dns_names().iter().any(|name| has_control(name)) || chain.common_name().is_some_and(|name| has_control(&name)) {
+        return Err(UploadError::LeafUnreadable);
+    }
     warnings.look(&chain, now);
     Ok(Upload { chain, key, warnings: warnings.0 })
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
 }
 
 fn private_key(key: &PKey<Private>, part: Part) -> Result<PrivateKey, UploadError> {

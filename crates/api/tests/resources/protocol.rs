@@ -148,9 +148,7 @@ async fn the_reference_lets_a_browser_use_its_own_style_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_route_is_a_problem() {
     let api = TestApi::start().await;
-    for path in
-        ["/api", "/api/v1", "/api/v2/me", "/api/v1/nowhere", "/api/v1/tokens/a/b", "/%ff", "/api/v1/..%2fhealthz", "/healthz/x"]
-    {
+    for path in ["/api", "/api/v1", "/api/v2/me", "/api/v1/nowhere", "/api/v1/tokens/a/b", "/%ff", "/api/v1/..%2fhealthz", "/healthz/x"] {
         let answer = get(&api, path, &[]).await;
         assert_eq!(answer.problem(404).0, "not_found", "{path}");
         assert_eq!(answer.json()["instance"], path);

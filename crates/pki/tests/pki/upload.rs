@@ -302,3 +302,16 @@ fn a_pkcs12_file_is_opened_by_its_passphrase() {
     }
     assert_eq!(read_pfx(b"hello", "", now()).err(), Some(UploadError::PfxMalformed));
 }
+
+#[test]
+fn names_with_control_characters_are_refused() {
+    for (names, common_name) in [
+        (&["www.shop.test"][..], "www\u{0}shop"),
+        (&["www.shop.test"], "www\nshop"),
+        (&["www.shop.test", "a\u{1}b.shop.test"], "www.shop.test"),
+    ] {
+        let leaf = Recipe { common_name, ..Recipe::server(names) }.self_signed();
+        let error = refused(&leaf.pem(), Some(&key_pem(&leaf.key)), None);
+        assert_eq!(error.code(), "certificate_unreadable", "{common_name:?}");
+    }
+}
