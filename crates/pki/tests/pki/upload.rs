@@ -226,8 +226,11 @@ fn an_rsa_key_with_a_number_that_is_too_long_is_malformed() {
         let mut long = BigNum::new().unwrap();
         long.lshift(&numbers[longer], bits).unwrap();
         numbers[longer] = long;
-        let [n, e, d, p, q, dmp1, dmq1, iqmp] = numbers;
-        PKey::from_rsa(Rsa::from_private_components(n, e, d, p, q, dmp1, dmq1, iqmp).unwrap()).unwrap()
+        let [modulus, public, private, first, second, first_exponent, second_exponent, coefficient] = numbers;
+        PKey::from_rsa(
+            Rsa::from_private_components(modulus, public, private, first, second, first_exponent, second_exponent, coefficient).unwrap(),
+        )
+        .unwrap()
     };
     assert!(read(&certificate, Some(&key_pem(&key(1, 0))), None).is_ok());
     for longer in 1..numbers.len() {
