@@ -1,9 +1,14 @@
 //! A client that knows nothing but HTTP and JSON.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+
+/// The server closes connections that nobody has used for five seconds, maybe while a request is on its way there.
+const KEPT: Duration = Duration::from_secs(2);
 
 /// Calls the API under `/api/v1`, with or without a token.
 #[derive(Clone)]
@@ -28,7 +33,7 @@ impl Client {
     pub fn new(api_url: &str, token: Option<&str>) -> Result<Self> {
         // Fails when it is installed already, by another client of the same process.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+        let http = reqwest::Client::builder().pool_idle_timeout(KEPT).redirect(reqwest::redirect::Policy::none()).build()?;
         Ok(Self { http, base: format!("{api_url}/api/v1"), token: token.map(str::to_owned) })
     }
 
