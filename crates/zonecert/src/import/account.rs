@@ -54,8 +54,13 @@ struct Body<'a> {
 /// Of a certificate with what was said about it.
 #[derive(Deserialize)]
 struct Uploaded {
-    id: String,
+    certificate: Named,
     warnings: Vec<Warning>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
 }
 
 #[derive(Deserialize)]
@@ -84,7 +89,7 @@ impl Account {
         // What is sent again after an answer was lost is not done twice. A key of its own for each run: what was deleted since can be imported again.
         let request = self.0.request(Method::POST, &path)?.header("Idempotency-Key", Uuid::new_v4().to_string()).json(&body);
         let uploaded: Uploaded = self.ask(request, "a certificate").await?;
-        Ok(Imported { id: uploaded.id, warnings: uploaded.warnings.into_iter().map(|warning| warning.detail).collect() })
+        Ok(Imported { id: uploaded.certificate.id, warnings: uploaded.warnings.into_iter().map(|warning| warning.detail).collect() })
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder, what: &str) -> Result<T> {
