@@ -228,7 +228,8 @@ impl Product {
         let shown = format!("zonecert {}", args.join(" "));
         let output = self.output_of(database, role, args, settings).await?;
         if !output.status.success() {
-            bail!("`{shown}` failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
+            let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
+            bail!("`{shown}` failed ({}):\n{}", output.status, said.trim_end());
         }
         String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed something other than UTF-8"))
     }
