@@ -25,6 +25,7 @@ use crate::paging::{Cursor, KeyName, Page};
 use crate::problem::Problem;
 use crate::request::{Body, Id, Query, given};
 use crate::route::{Access, Route};
+use crate::turn;
 
 /// Most keys that an account makes as resources. Those of its certificates are as many as these.
 const MAX_KEYS: i64 = 100;
@@ -163,14 +164,7 @@ async fn create(app: web::Data<App>, caller: Caller, body: Body<NewKey>) -> Resu
 }
 
 async fn generate(algorithm: KeyAlgorithm) -> Result<PrivateKey, Problem> {
-    let turn = TURN.acquire().await.map_err(|error| Problem::caused_by(&error))?;
-    // The thread goes on when the client hangs up, so the turn is its own.
-    let work = move || {
-        let _turn = turn;
-        PrivateKey::generate(algorithm)
-    };
-    let made = web::block(work).await.map_err(|error| Problem::caused_by(&error))?;
-    made.map_err(|error| Problem::caused_by(&error))
+    turn::take(&TURN, move || PrivateKey::generate(algorithm)).await?.map_err(|error| Problem::caused_by(&error))
 }
 
 async fn insert(

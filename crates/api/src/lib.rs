@@ -39,6 +39,7 @@ mod text;
 mod tokens;
 mod trace;
 pub mod traffic;
+mod turn;
 mod webhooks;
 mod zones;
 

@@ -37,6 +37,7 @@ use crate::idempotency::{self, Idempotency, Reply};
 use crate::openapi::values;
 use crate::problem::{FieldError, Problem};
 use crate::request::{self, Id};
+use crate::turn;
 
 /// Three texts of PEM at their longest do not come at once.
 const MAX_BODY_BYTES: usize = 512 * 1024;
@@ -245,14 +246,7 @@ impl Sent {
 
     /// Reads it on a thread for work that takes long.
     async fn read(self) -> Result<Upload, Problem> {
-        let turn = TURN.acquire().await.map_err(|error| Problem::caused_by(&error))?;
-        let now = clock::now();
-        // The thread goes on when the client hangs up, so the turn is its own.
-        let work = move || {
-            let _turn = turn;
-            self.parse(now)
-        };
-        web::block(work).await.map_err(|error| Problem::caused_by(&error))?.map_err(Problem::from)
+        turn::take(&TURN, move || self.parse(clock::now())).await?.map_err(Problem::from)
     }
 
     fn parse<'s>(&'s self, now: DateTime<Utc>) -> Result<Upload, FieldError> {
