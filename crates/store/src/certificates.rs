@@ -27,7 +27,7 @@ use zonecert_pki::chain::Details;
 pub use change::{Change, change_certificate, mark_deleted, record_failure, take_slot};
 pub(crate) use change::{insert_names, undeleted};
 pub use list::{Filter, Fingerprint, Position, list_certificates};
-pub(crate) use row::{acme_account_column, read_revocation, slot_states};
+pub(crate) use row::{acme_account_column, is_upload, read_revocation, slot_states};
 
 use crate::issuing::Environment;
 use crate::schema::{accounts, certificates};
@@ -369,10 +369,7 @@ pub struct Usage {
 /// The plan of the account, and how much of it is in use.
 pub async fn get_usage(conn: &mut Connection, account: AccountId) -> Result<(Plan, Usage), StoreError> {
     let slots = certificates::table.filter(certificates::account_id.eq(account.0).and(row::holds_slot())).count();
-    let uploads = certificates::table
-        .filter(certificates::account_id.eq(account.0).and(certificates::deleted_at.is_null()))
-        .filter(certificates::source.eq(Kind::Uploaded.stored()))
-        .count();
+    let uploads = certificates::table.filter(certificates::account_id.eq(account.0).and(is_upload())).count();
     let (plan, slots, uploads) = accounts::table
         .filter(accounts::id.eq(account.0).and(accounts::deleted_at.is_null()))
         .select((accounts::plan, slots.single_value().assume_not_null(), uploads.single_value().assume_not_null()))

@@ -9,7 +9,7 @@ use zonecert_pki::CertificateChain;
 use zonecert_pki::seal::MasterKeys;
 use zonecert_pki::upload::Upload;
 
-use crate::certificates::{self, Kind, NewName, undeleted};
+use crate::certificates::{self, Kind, NewName, is_upload, undeleted};
 use crate::issuances::database_now;
 use crate::issuing::{Issued, record_issued};
 use crate::schema::{certificate_names, certificates as table, private_keys as keys_table, versions as versions_table};
@@ -135,6 +135,5 @@ async fn set_names(
 
 /// How many uploaded certificates the account has (requirements S3.52). To add one, count in a transaction to write.
 pub async fn count_uploads(conn: &mut Connection, account: AccountId) -> Result<i64, StoreError> {
-    let uploads = table::table.filter(table::account_id.eq(account.0).and(table::deleted_at.is_null()));
-    Ok(uploads.filter(table::source.eq(Kind::Uploaded.stored())).count().get_result(conn).await?)
+    Ok(table::table.filter(table::account_id.eq(account.0).and(is_upload())).count().get_result(conn).await?)
 }

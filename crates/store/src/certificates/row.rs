@@ -149,6 +149,13 @@ pub(super) fn holds_slot() -> _ {
     certificates::source.eq("managed").and(certificates::deleted_at.is_null()).and(certificates::status.eq_any(states))
 }
 
+/// Uploaded, and not deleted.
+#[diesel::dsl::auto_type]
+pub(crate) fn is_upload() -> _ {
+    let source: &'static str = Kind::Uploaded.stored();
+    certificates::source.eq(source).and(certificates::deleted_at.is_null())
+}
+
 pub(crate) fn slot_states() -> Vec<&'static str> {
     CertificateStatus::ALL.into_iter().filter(|status| status.holds_slot()).map(CertificateStatus::as_str).collect()
 }
