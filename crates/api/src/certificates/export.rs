@@ -12,7 +12,8 @@ use futures::stream::{once, try_unfold};
 use utoipa::{IntoParams, ToSchema};
 use zonecert_domain::id::AccountId;
 use zonecert_domain::scope::Scope;
-use zonecert_store::certificates::{self, Certificate, Filter, Position};
+use zonecert_pki::chain::Details;
+use zonecert_store::certificates::{self, Certificate, CurrentVersion, Filter, Position};
 use zonecert_store::{Connection, StoreError};
 
 use super::list::{Filters, Once, Parameters};
@@ -198,17 +199,15 @@ const COLUMNS: [Column; 26] = [
     ("expires_at", |certificate| moment(certificate.expires_at)),
     ("next_renewal_at", |certificate| moment(certificate.next_renewal_at)),
     ("renewal_blocked_by", |certificate| certificate.renewal_blocked_by.map(|block| block.as_str().to_owned()).unwrap_or_default()),
-    ("version_id", |certificate| certificate.current_version.as_ref().map(|version| version.id.to_string()).unwrap_or_default()),
-    ("serial", |certificate| certificate.current_version.as_ref().map(|version| version.serial.clone()).unwrap_or_default()),
-    ("fingerprint_sha256", |certificate| {
-        certificate.current_version.as_ref().map(|version| version.fingerprint_sha256.clone()).unwrap_or_default()
-    }),
-    ("fingerprint_sha1", |certificate| details(certificate).map(|details| details.sha1_fingerprint_hex.clone()).unwrap_or_default()),
-    ("issuer", |certificate| certificate.current_version.as_ref().map(|version| version.issuer.clone()).unwrap_or_default()),
-    ("subject", |certificate| certificate.current_version.as_ref().map(|version| version.subject.clone()).unwrap_or_default()),
-    ("signature_algorithm", |certificate| details(certificate).map(|details| details.signature_algorithm.clone()).unwrap_or_default()),
-    ("side", |certificate| details(certificate).map(|details| details.side.as_str().to_owned()).unwrap_or_default()),
-    ("self_signed", |certificate| details(certificate).map(|details| details.is_self_signed.to_string()).unwrap_or_default()),
+    ("version_id", |certificate| in_use(certificate, |version| version.id.to_string())),
+    ("serial", |certificate| in_use(certificate, |version| version.serial.clone())),
+    ("fingerprint_sha256", |certificate| in_use(certificate, |version| version.fingerprint_sha256.clone())),
+    ("fingerprint_sha1", |certificate| details(certificate, |details| details.sha1_fingerprint_hex.clone())),
+    ("issuer", |certificate| in_use(certificate, |version| version.issuer.clone())),
+    ("subject", |certificate| in_use(certificate, |version| version.subject.clone())),
+    ("signature_algorithm", |certificate| details(certificate, |details| details.signature_algorithm.clone())),
+    ("side", |certificate| details(certificate, |details| details.side.as_str().to_owned())),
+    ("self_signed", |certificate| details(certificate, |details| details.is_self_signed.to_string())),
 ];
 
 fn csv(rows: &[Certificate], with_header: bool) -> String {
@@ -240,8 +239,14 @@ fn write_field(line: &mut String, value: &str) {
     };
 }
 
-fn details(certificate: &Certificate) -> Option<&zonecert_pki::chain::Details> {
-    certificate.current_version.as_ref()?.details.as_ref()
+/// Of the version in use, if there is one.
+fn in_use(certificate: &Certificate, read: fn(&CurrentVersion) -> String) -> String {
+    certificate.current_version.as_ref().map(read).unwrap_or_default()
+}
+
+/// What stands in that version, where it could be read.
+fn details(certificate: &Certificate, read: fn(&Details) -> String) -> String {
+    certificate.current_version.as_ref().and_then(|version| version.details.as_ref()).map(read).unwrap_or_default()
 }
 
 fn moment(at: Option<DateTime<Utc>>) -> String {
