@@ -17,6 +17,7 @@
 //! does not.
 
 mod answer;
+pub mod authority;
 mod dns;
 mod environment;
 mod fault;

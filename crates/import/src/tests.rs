@@ -5,9 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
+use zonecert_devstack::authority;
 use zonecert_pki::upload::read_key;
 
 use super::{Action, Existing, Format, Found, decide, read, safe_name};
@@ -16,11 +16,8 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_790_000_000, 0).unwrap()
 }
 
-/// Root, intermediate, and what these issue.
-struct Authority {
-    root: CertifiedIssuer<'static, KeyPair>,
-    intermediate: CertifiedIssuer<'static, KeyPair>,
-}
+/// Issues what is then found.
+struct Authority(authority::Authority);
 
 struct Issued {
     leaf: String,
@@ -34,21 +31,9 @@ impl Issued {
     }
 }
 
-fn moment(at: DateTime<Utc>) -> std::time::SystemTime {
-    at.into()
-}
-
 impl Authority {
     fn new() -> Self {
-        let params = |name: &str| {
-            let mut params = CertificateParams::new(Vec::new()).unwrap();
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.distinguished_name.push(DnType::CommonName, name);
-            params
-        };
-        let root = CertifiedIssuer::self_signed(params("Root"), KeyPair::generate().unwrap()).unwrap();
-        let intermediate = CertifiedIssuer::signed_by(params("Intermediate"), KeyPair::generate().unwrap(), &root).unwrap();
-        Self { root, intermediate }
+        Self(authority::Authority::new().unwrap())
     }
 
     fn issue(&self, names: &[&str]) -> Issued {
@@ -57,12 +42,9 @@ impl Authority {
 
     /// Valid for 30 days before `days` from now.
     fn issue_for(&self, names: &[&str], days: i64) -> Issued {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<String>>()).unwrap();
         let end = now() + TimeDelta::days(days);
-        (params.not_before, params.not_after) = (moment(end - TimeDelta::days(90)).into(), moment(end).into());
-        let leaf = params.signed_by(&key, &self.intermediate).unwrap().pem();
-        Issued { leaf, chain: self.intermediate.pem(), key: key.serialize_pem() }
+        let issued = self.0.issue(names, (end - TimeDelta::days(90)).into(), end.into()).unwrap();
+        Issued { leaf: issued.certificate, chain: issued.chain, key: issued.key }
     }
 }
 
@@ -283,8 +265,8 @@ fn keys_and_certificates_in_a_folder_find_each_other_whatever_they_are_called() 
         &[
             ("apart/1.txt", &apart.key),
             ("apart/2.txt", &apart.leaf),
-            ("issuers/intermediate.pem", &authority.intermediate.pem()),
-            ("issuers/root.pem", &authority.root.pem()),
+            ("issuers/intermediate.pem", &authority.0.intermediate_pem()),
+            ("issuers/root.pem", &authority.0.root_pem()),
             // One certificate in two files: the one with its chain counts.
             ("whole/cert.pem", &whole.leaf),
             ("whole/fullchain.pem", &format!("remarks\n{}", whole.full().replace('\n', "\r\n"))),

@@ -1,10 +1,10 @@
 //! A CA with one intermediate, and what it issues.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
+use zonecert_devstack::authority;
 
 use crate::pair::{Pair, Version, sha256_hex};
 use crate::round::now;
@@ -12,10 +12,7 @@ use crate::round::now;
 pub(super) const NAMES: [&str; 2] = ["app.example.test", "*.example.test"];
 
 /// Issues certificates.
-pub(super) struct Authority {
-    root: CertifiedIssuer<'static, KeyPair>,
-    intermediate: CertifiedIssuer<'static, KeyPair>,
-}
+pub(super) struct Authority(authority::Authority);
 
 /// What was issued, as the API gives it out.
 #[derive(Clone)]
@@ -28,19 +25,11 @@ pub(super) struct Issued {
 
 impl Authority {
     pub(super) fn new() -> Self {
-        let params = |name: &str| {
-            let mut params = CertificateParams::new(Vec::new()).unwrap();
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.distinguished_name.push(DnType::CommonName, name);
-            params
-        };
-        let root = CertifiedIssuer::self_signed(params("Root"), KeyPair::generate().unwrap()).unwrap();
-        let intermediate = CertifiedIssuer::signed_by(params("Intermediate"), KeyPair::generate().unwrap(), &root).unwrap();
-        Self { root, intermediate }
+        Self(authority::Authority::new().unwrap())
     }
 
     pub(super) fn root_pem(&self) -> String {
-        self.root.pem()
+        self.0.root_pem()
     }
 
     /// For [`NAMES`], valid from a day ago for another 30.
@@ -49,11 +38,7 @@ impl Authority {
     }
 
     pub(super) fn issue_between(&self, number: u32, not_before: DateTime<Utc>, not_after: DateTime<Utc>) -> Issued {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(NAMES.map(str::to_owned)).unwrap();
-        let moment = |at: DateTime<Utc>| std::time::SystemTime::from(at).into();
-        (params.not_before, params.not_after) = (moment(not_before), moment(not_after));
-        let certificate = params.signed_by(&key, &self.intermediate).unwrap().pem();
+        let authority::Issued { certificate, chain, key } = self.0.issue(&NAMES, not_before.into(), not_after.into()).unwrap();
         let leaf = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
         let version = Version {
             id: format!("ver_{number:032x}"),
@@ -62,7 +47,7 @@ impl Authority {
             not_after,
             names: NAMES.map(str::to_owned).to_vec(),
         };
-        Issued { certificate, chain: self.intermediate.pem(), key: key.serialize_pem(), version }
+        Issued { certificate, chain, key, version }
     }
 }
 
