@@ -11,6 +11,7 @@ mod load;
 mod release;
 mod scan;
 mod search;
+mod service;
 mod usage;
 
 use anyhow::Result;

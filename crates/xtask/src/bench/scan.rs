@@ -6,14 +6,12 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use reqwest::StatusCode;
-use serde_json::json;
 use tokio_postgres::Client;
-use zonecert_devstack::{Product, Stack, StackOptions};
 
-use super::{median, release};
+use super::median;
+use super::service::Service;
 use crate::api::{Api, text};
 use crate::report::say;
-use crate::workspace;
 
 /// Certificates that are due, however many are stored.
 const DUE: u32 = 100;
@@ -45,13 +43,8 @@ pub(super) struct Scan {
 
 impl Scan {
     pub(super) async fn measure(&self) -> Result<()> {
-        let binary = release::binary(self.binary.as_deref()).await?;
-        let dir = workspace::dev("bench-scan")?;
-        let stack = Stack::start(StackOptions { fresh: true, durable: false, progress: say, ..StackOptions::new(&dir) }).await?;
-        let product = Product::kept_by(binary, &stack.handle(), &dir, "zonecert").await?;
-        let mut api_process = product.serve().await?;
-        let api = sign_in(&product, &Api::new(api_process.api_url())?, EMAIL).await?;
-        let database = stack.postgres.connect_as_admin(product.database()).await?;
+        let service = Service::start(self.binary.as_deref(), "bench-scan", EMAIL).await?;
+        let database = service.connect().await?;
 
         insert_tenants(&database, 0, FEW).await?;
         let among_few = self.scan(&database).await?;
@@ -63,9 +56,8 @@ impl Scan {
         say(&format!("{stored} certificates stored"));
         let among_many = self.scan(&database).await?;
         let plan = explain(&database).await?;
-        let (first, last) = self.list(&api).await?;
-        api_process.stop().await?;
-        stack.stop().await?;
+        let (first, last) = self.list(&service.api).await?;
+        service.stop().await?;
 
         let ratio = among_many / among_few;
         println!(
@@ -131,16 +123,6 @@ fn middle(mut times: Vec<f64>) -> f64 {
     times.remove(0);
     times.sort_by(f64::total_cmp);
     median(&times)
-}
-
-/// Makes an account, and answers its client with a token that reads.
-pub(super) async fn sign_in(product: &Product, api: &Api, email: &str) -> Result<Api> {
-    let password = zonecert_devstack::random_password();
-    product.create_account(email, &password, "elite").await?;
-    let api = api.with_bearer(&api.sign_in(email, &password).await?);
-    let token = json!({"name": "bench", "scopes": ["certificates:read"]});
-    let token = api.post("/tokens", &token).await?.expect(StatusCode::CREATED)?;
-    Ok(api.with_bearer(&text(&token, "token")?))
 }
 
 /// Certificates of tenants with a hundred each, those numbered from `from` on to before `to`. The first hundred are due.

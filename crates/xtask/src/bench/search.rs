@@ -8,13 +8,11 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use reqwest::StatusCode;
 use tokio_postgres::Client;
-use zonecert_devstack::{Product, Stack, StackOptions};
 
-use super::scan::sign_in;
-use super::{median, percentile_95, release};
+use super::service::Service;
+use super::{median, percentile_95};
 use crate::api::{Api, text};
 use crate::report::say;
-use crate::workspace;
 
 const EMAIL: &str = "search@zonecert.test";
 /// Certificates whose names end alike.
@@ -73,26 +71,20 @@ const QUESTIONS: [Question; 6] = [
 
 impl Search {
     pub(super) async fn measure(&self) -> Result<()> {
-        let binary = release::binary(self.binary.as_deref()).await?;
-        let dir = workspace::dev("bench-search")?;
-        let stack = Stack::start(StackOptions { fresh: true, durable: false, progress: say, ..StackOptions::new(&dir) }).await?;
-        let product = Product::kept_by(binary, &stack.handle(), &dir, "zonecert").await?;
-        let mut api_process = product.serve().await?;
-        let api = sign_in(&product, &Api::new(api_process.api_url())?, EMAIL).await?;
-        let database = stack.postgres.connect_as_admin(product.database()).await?;
+        let service = Service::start(self.binary.as_deref(), "bench-search", EMAIL).await?;
+        let (api, database) = (&service.api, service.connect().await?);
         insert(&database, 1, self.certificates).await.context("certificates")?;
         database.batch_execute("VACUUM ANALYZE").await?;
         say(&format!("{} certificates stored", self.certificates));
 
-        let samples = self.samples(&api, &database).await?;
-        let writer = stack.postgres.connect_as_admin(product.database()).await?;
+        let samples = self.samples(api, &database).await?;
+        let writer = service.connect().await?;
         let times = tokio::select! {
-            times = ask(&api, &samples) => times?,
+            times = ask(api, &samples) => times?,
             Err(error) = write(&writer, self.certificates) => return Err(error.context("the writer")),
         };
         let stored: i64 = database.query_one("SELECT count(*) FROM certificates", &[]).await?.get(0);
-        api_process.stop().await?;
-        stack.stop().await?;
+        service.stop().await?;
 
         println!(
             "\nOne account with {} uploaded certificates, {stored} in the end; {} rounds, while others were inserted and changed",
