@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Circle, CircleCheck } from "lucide-react";
 import { useLocation } from "wouter";
-import { type Certificate as Shown, type Schemas, api, take } from "./api";
+import { type Certificate as Shown, type Schemas, api, isRunning, take } from "./api";
 import { Actions, subject } from "./Certificates";
 import { words } from "./format";
 import { Badge, Empty, Expiry, Loaded, Page, StatusBadge, Table, Time, useNow } from "./ui";
@@ -117,7 +117,7 @@ function Remedy({ details }: { details: object }) {
 
 function Facts({ certificate, order }: { certificate: Shown; order: Schemas["Order"] | undefined }) {
   const now = useNow();
-  const running = certificate.status === "pending" || certificate.status === "validating";
+  const running = isRunning(certificate);
   const error = certificate.last_error;
   const blocked = certificate.renewal_blocked_by;
   return (

@@ -3,7 +3,7 @@ import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tansta
 import { CalendarOff, CalendarSync, Check, Download, RefreshCw, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { Link, useSearchParams } from "wouter";
-import { type Certificate, type Schemas, api, take } from "./api";
+import { type Certificate, type Schemas, api, isRunning, take } from "./api";
 import { DownloadWindow } from "./DownloadWindow";
 import { RequestWindow } from "./RequestWindow";
 import { Alert, Ask, Button, Choice, Empty, Expiry, Field, IconButton, Loaded, Page, StatusBadge, Table, Tick, Time, Window, YesNo, useNow } from "./ui";
@@ -114,7 +114,7 @@ export function Actions({ certificate, limits, deleted }: { certificate: Certifi
   const may = (scope: Schemas["Scope"]) => me.data?.scopes.includes(scope) ?? false;
   const close = () => setOpen(undefined);
   const { id, domain } = certificate;
-  const running = certificate.status === "pending" || certificate.status === "validating";
+  const running = isRunning(certificate);
   const managed = certificate.kind === "managed";
   return (
     <div className="actions">

@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { type Schemas, api, take } from "./api";
-import { Ask, Button, CopyButton, Empty, Field, Loaded, Page, Table, Tick, Time, Window } from "./ui";
+import { Ask, Button, DeleteWindow, Empty, Field, Loaded, Page, SecretWindow, Table, Tick, Time, Window } from "./ui";
 
 const SCOPES: Record<Schemas["Scope"], string> = {
   "certificates:read": "See certificates and their files",
@@ -60,21 +60,12 @@ export default function Tokens() {
         </Window>
       )}
       {typeof open === "object" && "made" in open && (
-        <Window title="Token created" close={close}>
-          <p className="alert warn">It is shown only now. Store it securely.</p>
-          <p><code>{open.made}</code></p>
-          <div className="actions"><CopyButton text={open.made} what="token" /></div>
-        </Window>
+        <SecretWindow title="Token created" close={close} what="token" secret={open.made}>It is shown only now. Store it securely.</SecretWindow>
       )}
       {typeof open === "object" && "revoke" in open && (
-        <Window title="Delete Token" close={close}>
-          <Ask action="Delete" danger cancel={close} send={async () => {
-            await take(api.DELETE("/api/v1/tokens/{id}", { params: { path: { id: open.revoke.id } } }));
-            close();
-          }}>
-            <p>Delete the token {open.revoke.name}? Whatever uses it is refused from now on.</p>
-          </Ask>
-        </Window>
+        <DeleteWindow title="Delete Token" close={close} act={() => take(api.DELETE("/api/v1/tokens/{id}", { params: { path: { id: open.revoke.id } } }))}>
+          <p>Delete the token {open.revoke.name}? Whatever uses it is refused from now on.</p>
+        </DeleteWindow>
       )}
     </Page>
   );

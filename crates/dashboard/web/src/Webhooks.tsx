@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { type Schemas, api, take } from "./api";
 import { words } from "./format";
-import { Ask, Badge, Button, CopyButton, Do, Empty, Field, Loaded, Page, Table, Time, Window } from "./ui";
+import { Ask, Badge, Button, DeleteWindow, Do, Empty, Field, Loaded, Page, SecretWindow, Table, Time, Window } from "./ui";
 
 type Webhook = Schemas["Webhook"];
 
@@ -53,21 +53,12 @@ export default function Webhooks() {
         </Window>
       )}
       {typeof open === "object" && "secret" in open && (
-        <Window title="Secret of the webhook" close={close}>
-          <p className="alert warn">It signs what is sent, and is shown only now. Store it securely.</p>
-          <p><code>{open.secret}</code></p>
-          <div className="actions"><CopyButton text={open.secret} what="secret" /></div>
-        </Window>
+        <SecretWindow title="Secret of the webhook" close={close} what="secret" secret={open.secret}>It signs what is sent, and is shown only now. Store it securely.</SecretWindow>
       )}
       {typeof open === "object" && "remove" in open && (
-        <Window title="Delete Webhook" close={close}>
-          <Ask action="Delete" danger cancel={close} send={async () => {
-            await take(api.DELETE("/api/v1/webhooks/{id}", { params: { path: { id: open.remove.id } } }));
-            close();
-          }}>
-            <p>Delete the webhook to <code>{open.remove.url}</code>?</p>
-          </Ask>
-        </Window>
+        <DeleteWindow title="Delete Webhook" close={close} act={() => take(api.DELETE("/api/v1/webhooks/{id}", { params: { path: { id: open.remove.id } } }))}>
+          <p>Delete the webhook to <code>{open.remove.url}</code>?</p>
+        </DeleteWindow>
       )}
       {typeof open === "object" && "deliveries" in open && <Deliveries hook={open.deliveries} close={close} />}
     </Page>

@@ -2,7 +2,7 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { type Schemas, api, take } from "./api";
-import { Ask, Badge, Button, Choice, CopyButton, Do, Empty, Field, Loaded, Page, Table, Time, Window } from "./ui";
+import { Ask, Badge, Button, Choice, CopyButton, DeleteWindow, Do, Empty, Field, Loaded, Page, Table, Time, Window } from "./ui";
 
 type Zone = Schemas["Zone"];
 const COLOUR = { pending: "warn", verified: "good", lost: "bad" } as const;
@@ -63,14 +63,9 @@ export default function Zones() {
       )}
       {verifying && <Verify zone={verifying} close={close} />}
       {typeof open === "object" && "delete" in open && (
-        <Window title="Delete Zone" close={close}>
-          <Ask action="Delete" danger cancel={close} send={async () => {
-            await take(api.DELETE("/api/v1/zones/{id}", { params: { path: { id: open.delete.id } } }));
-            close();
-          }}>
-            <p>Delete <code className="domain">{open.delete.name}</code>? Its certificates stay downloadable, and are renewed no more.</p>
-          </Ask>
-        </Window>
+        <DeleteWindow title="Delete Zone" close={close} act={() => take(api.DELETE("/api/v1/zones/{id}", { params: { path: { id: open.delete.id } } }))}>
+          <p>Delete <code className="domain">{open.delete.name}</code>? Its certificates stay downloadable, and are renewed no more.</p>
+        </DeleteWindow>
       )}
     </Page>
   );

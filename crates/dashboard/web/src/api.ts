@@ -5,6 +5,11 @@ import type { components, paths } from "./contract";
 export type Schemas = components["schemas"];
 export type Problem = Schemas["Problem"];
 export type Certificate = Schemas["Certificate"];
+/** An issuance goes on. */
+export function isRunning({ status }: Certificate): boolean {
+  return status === "pending" || status === "validating";
+}
+
 export type Plan = Schemas["Plan"];
 type Session = Schemas["Session"];
 
@@ -51,7 +56,7 @@ async function askForSession(): Promise<boolean> {
   const answer = await reach(new Request("/api/v1/auth/refresh", { method: "POST" }));
   if (answer.ok) begin((await answer.json()) as Session);
   else if (answer.status === 401) begin(undefined);
-  else throw await refusal(answer);
+  else throw refusal(answer.status, await answer.json().catch(() => undefined));
   return answer.ok;
 }
 
@@ -67,10 +72,10 @@ async function reach(request: Request): Promise<Response> {
   return answer;
 }
 
-async function refusal(answer: Response): Promise<Refused> {
-  const problem = (await answer.json().catch(() => undefined)) as Problem | undefined;
+/** `problem` is the body of the answer, if it was one. */
+function refusal(status: number, problem: Partial<Problem> | undefined): Refused {
   const fields = problem?.errors?.map(({ pointer, detail }) => ({ pointer, detail }));
-  return new Refused(answer.status, problem?.code ?? "unknown", problem?.detail ?? `The server answered ${answer.status}.`, fields);
+  return new Refused(status, problem?.code ?? "unknown", problem?.detail ?? `The server answered ${status}.`, fields);
 }
 
 /** `fetch` with the access token, which is renewed in time, and once more where the server no longer knows it. */
@@ -93,9 +98,7 @@ export const api = createClient<paths>({ baseUrl: location.origin, fetch: author
 export async function take<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
   const { data, error, response } = await call;
   if (response.ok) return data as T;
-  const problem = error as Partial<Problem> | undefined;
-  const fields = problem?.errors?.map(({ pointer, detail }) => ({ pointer, detail }));
-  throw new Refused(response.status, problem?.code ?? "unknown", problem?.detail ?? `The server answered ${response.status}.`, fields);
+  throw refusal(response.status, error as Partial<Problem> | undefined);
 }
 
 export async function signOut() {

@@ -215,6 +215,30 @@ export function Ask({ action, cancel, danger, send, children }: {
   );
 }
 
+/** Asks before something is deleted. */
+export function DeleteWindow({ title, close, act, children }: { title: string; close: () => void; act: () => Promise<unknown>; children: ReactNode }) {
+  const send = async () => {
+    await act();
+    close();
+  };
+  return (
+    <Window title={title} close={close}>
+      <Ask action="Delete" danger cancel={close} send={send}>{children}</Ask>
+    </Window>
+  );
+}
+
+/** A secret that is never shown again. */
+export function SecretWindow({ title, close, what, secret, children }: { title: string; close: () => void; what: string; secret: string; children: ReactNode }) {
+  return (
+    <Window title={title} close={close}>
+      <p className="alert warn">{children}</p>
+      <p><code>{secret}</code></p>
+      <div className="actions"><CopyButton text={secret} what={what} /></div>
+    </Window>
+  );
+}
+
 /** A button that does one thing at once; a refusal stands beside it. */
 export function Do({ children, act, label }: { children: ReactNode; act: () => Promise<unknown>; label?: string }) {
   const queries = useQueryClient();
